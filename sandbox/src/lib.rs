@@ -1,0 +1,6 @@
+//! The counterparties of a city, as a library and a binary: bureau, wallet, SMS gateway, hospitals, people.
+//!
+//! They know nothing of the platform's insides: they speak the wire formats of the outside world, keep their own
+//! records (from which the books are proved from the other side), and take faults by rule.
+
+pub mod fault;
