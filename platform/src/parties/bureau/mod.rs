@@ -1,11 +1,20 @@
 //! 医保核心: the bureau's core system, over the national envelope (wire.md §1).
 
+pub mod client;
+mod config;
+mod envelope;
+mod mapping;
+pub mod notice;
+mod status;
+
 use async_trait::async_trait;
 use schema::link::{BureauReply, SettleInputs};
 use schema::personal::{CardNo, CertNo, PersonName, PsnNo, SealedPassword};
 
 use crate::domain::settlement::Settlement;
 use crate::parties::answer::Answer;
+
+pub use config::{BureauConfig, Dialect, OwnInstitution};
 
 /// The institution in whose name a call is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,13 +129,7 @@ pub trait Bureau: Send + Sync {
     /// 2207 under a message id that was saved before.
     async fn settle(&self, on_behalf: &OnBehalf, msgid: &str, inputs: &SettleInputs) -> Answer<Settled>;
     /// 2208.
-    async fn undo(
-        &self,
-        on_behalf: &OnBehalf,
-        msgid: &str,
-        setl_id: &str,
-        inputs: &SettleInputs,
-    ) -> Answer<UndoneAt>;
+    async fn undo(&self, on_behalf: &OnBehalf, msgid: &str, setl_id: &str, inputs: &SettleInputs) -> Answer<UndoneAt>;
     /// 2601 of a 2207.
     async fn reverse(&self, on_behalf: &OnBehalf, msgid: &str, omsgid: &str, inputs: &SettleInputs) -> Answer<()>;
     /// 5203 by setl_id.
