@@ -46,9 +46,18 @@ pub trait Clock: Send + Sync {
 }
 
 /// The machine's own clock and random source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SystemClock {
     random: ring::rand::SystemRandom,
+}
+
+impl SystemClock {
+    /// Opens the machine's random source.
+    #[expect(clippy::new_without_default, reason = "a clock is made once, on purpose, in the composition root")]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn new() -> SystemClock {
+        SystemClock { random: ring::rand::SystemRandom::new() }
+    }
 }
 
 impl Clock for SystemClock {

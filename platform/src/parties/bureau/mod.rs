@@ -120,13 +120,7 @@ pub trait Bureau: Send + Sync {
     /// 2207 under a message id that was saved before.
     async fn settle(&self, on_behalf: &OnBehalf, msgid: &str, inputs: &SettleInputs) -> Answer<Settled>;
     /// 2208.
-    async fn undo(
-        &self,
-        on_behalf: &OnBehalf,
-        msgid: &str,
-        setl_id: &str,
-        inputs: &SettleInputs,
-    ) -> Answer<UndoneAt>;
+    async fn undo(&self, on_behalf: &OnBehalf, msgid: &str, setl_id: &str, inputs: &SettleInputs) -> Answer<UndoneAt>;
     /// 2601 of a 2207.
     async fn reverse(&self, on_behalf: &OnBehalf, msgid: &str, omsgid: &str, inputs: &SettleInputs) -> Answer<()>;
     /// 5203 by setl_id.
