@@ -1,0 +1,1 @@
+//! The adapter link as a party (the socket is http's).
