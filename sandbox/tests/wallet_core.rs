@@ -270,3 +270,30 @@ fn no_request_whatever_is_answered_with_a_5xx() {
         }
     }
 }
+
+#[test]
+fn a_refund_finds_its_order_by_either_number_and_within_a_year() {
+    // (transaction_id right, out_trade_no, days after payment, refused with)
+    let attempts = [
+        (Some(true), None, 365, None),
+        (Some(true), Some("ORDER-1"), 0, None),
+        (Some(true), Some("ORDER-2"), 0, Some("RESOURCE_NOT_EXISTS")),
+        (Some(false), Some("ORDER-1"), 0, Some("RESOURCE_NOT_EXISTS")),
+        (None, Some("ORDER-9"), 0, Some("RESOURCE_NOT_EXISTS")),
+        (None, Some("ORDER-1"), 366, Some("INVALID_REQUEST")),
+    ];
+    for (right, number, days, expected) in attempts {
+        let mut core = paid("ORDER-1", 100);
+        pay_another(&mut core, "ORDER-2", 100);
+        let shown = core.query("1900007291", "1900000109", "ORDER-1").expect("known");
+        let id = shown["transaction_id"].as_str().expect("paid").to_owned();
+        let request = RefundRequest {
+            transaction_id: right.map(|right| if right { id } else { "4200".into() }),
+            out_trade_no: number.map(str::to_owned),
+            ..refund("R-1", "ORDER-1", 100, 100)
+        };
+        let answer = core.refund(&request, noon() + Duration::days(days));
+        let refused = answer.err().map(|refusal| refusal.code);
+        assert_eq!(refused.as_deref(), expected, "{right:?} {number:?} after {days} days");
+    }
+}

@@ -44,12 +44,16 @@ impl Merchant {
         let key = rsa::RsaPrivateKey::from_pkcs8_pem(&self.credentials.merchant_private_key_pem).expect("a key");
         let text = [method, path, &timestamp.to_string(), "nonce0123456789", body, ""].join("\n");
         let signature = key.sign(Pkcs1v15Sign::new_unprefixed(), &digest_info(text.as_bytes())).expect("signed");
-        format!(
-            r#"WECHATPAY2-SHA256-RSA2048 serial_no="{}",mchid="{}",nonce_str="nonce0123456789",timestamp="{timestamp}",signature="{}""#,
-            self.credentials.merchant_serial,
-            self.credentials.sp_mchid,
-            STANDARD.encode(signature),
-        )
+        let (serial, mchid) = (&self.credentials.merchant_serial, &self.credentials.sp_mchid);
+        let signature = STANDARD.encode(signature);
+        let items = [
+            format!(r#"serial_no="{serial}""#),
+            format!(r#"mchid="{mchid}""#),
+            r#"nonce_str="nonce0123456789""#.to_owned(),
+            format!(r#"timestamp="{timestamp}""#),
+            format!(r#"signature="{signature}""#),
+        ];
+        format!("WECHATPAY2-SHA256-RSA2048 {}", items.join(","))
     }
 
     pub(crate) async fn try_ask(
@@ -158,7 +162,8 @@ impl Ear {
             let _ = sender.send((headers, body));
             let mut statuses = statuses.lock().expect("unpoisoned");
             let status = if statuses.is_empty() { 204 } else { statuses.remove(0) };
-            async move { HttpResponse::build(actix_web::http::StatusCode::from_u16(status).expect("a status")).finish() }
+            let status = actix_web::http::StatusCode::from_u16(status).expect("a status");
+            async move { HttpResponse::build(status).finish() }
         };
         let server = HttpServer::new(move || App::new().route("/notify", web::post().to(listen.clone())))
             .workers(1)
