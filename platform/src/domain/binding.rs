@@ -33,7 +33,10 @@ impl BindingFacts {
             ));
         }
         if self.level < LEVEL_INSURED {
-            return Err(Refusal::new(Code::BindingLevelTooLow, format!("binding {} is at level {}", self.id, self.level)));
+            return Err(Refusal::new(
+                Code::BindingLevelTooLow,
+                format!("binding {} is at level {}", self.id, self.level),
+            ));
         }
         Ok(())
     }

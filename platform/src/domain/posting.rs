@@ -104,7 +104,12 @@ pub fn insurance_settled(
 }
 
 /// The cash part came in at the wallet, for the institution or (stray) for nobody yet.
-pub fn cash_taken(amount: Fen, merchant: &str, against: Account, success_time_us: i64) -> Result<Vec<Posting>, Overflow> {
+pub fn cash_taken(
+    amount: Fen,
+    merchant: &str,
+    against: Account,
+    success_time_us: i64,
+) -> Result<Vec<Posting>, Overflow> {
     let mut lines = vec![Posting {
         account: Account::Wallet { merchant: merchant.to_owned() },
         amount,
@@ -116,10 +121,7 @@ pub fn cash_taken(amount: Fen, merchant: &str, against: Account, success_time_us
 
 /// The same lines in the other direction, at the time of the undoing.
 pub fn reversed(lines: Vec<Posting>, at_us: i64) -> Vec<Posting> {
-    lines
-        .into_iter()
-        .map(|line| Posting { amount: line.amount.negated(), counterparty_at_us: at_us, ..line })
-        .collect()
+    lines.into_iter().map(|line| Posting { amount: line.amount.negated(), counterparty_at_us: at_us, ..line }).collect()
 }
 
 fn close_against(lines: &mut Vec<Posting>, account: Account, at_us: i64) -> Result<(), Overflow> {
