@@ -400,3 +400,168 @@ pub(super) fn find<'a>(rows: &'a [Node], sought: &Sought<'_>) -> Result<Found<'a
         Standing::Unclear => Err(Unfit::Standing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schema::personal::MdtrtCertNo;
+
+    use super::*;
+
+    /// The real Hunan settlement of wire.md §1.3 (430502, 职工 310, inpatient), with the fields it does not print.
+    const HUNAN: &str = r#"{"setl_id":"430500S1","mdtrt_id":"M1","medins_setl_id":"H430502000012026010108000","psn_no":"P1",
+        "medfee_sumamt":5792.53,"fulamt_ownpay_amt":296.20,"overlmt_selfpay":0,"preselfpay_amt":522.61,
+        "inscp_scp_amt":4973.72,"act_pay_dedc":800,"hifp_pay":3106.54,"fund_pay_sumamt":3106.54,
+        "psn_part_amt":2685.99,"acct_pay":0,"psn_cash_pay":"2685.99","hosp_part_amt":0,"balc":7748.98,
+        "insutype":"310","clr_optins":"430502","clr_way":"01","clr_type":"9902",
+        "setl_time":"2026-01-01 08:00:00"}"#;
+    const MSGID: &str = "H430502000012026010108000";
+
+    fn inputs() -> SettleInputs {
+        SettleInputs {
+            person: InsuredPerson {
+                psn_no: PsnNo::new("P1"),
+                insutype: "310".to_owned(),
+                insuplc_admdvs: "430502".to_owned(),
+                mdtrt_cert_type: "02".to_owned(),
+                mdtrt_cert_no: MdtrtCertNo::new("430502199001011234"),
+            },
+            med_type: "11".to_owned(),
+            psn_setlway: "01".to_owned(),
+            use_account: true,
+            mdtrt_id: "M1".to_owned(),
+            chrg_bchno: "C1".to_owned(),
+            invono: "I1".to_owned(),
+            medfee_sumamt_fen: Fen::new(579_253),
+            fulamt_ownpay_fen: Fen::new(29_620),
+            overlmt_selfpay_fen: Fen::ZERO,
+            preselfpay_fen: Fen::new(52_261),
+            inscp_scp_fen: Fen::new(497_372),
+        }
+    }
+
+    fn read(info: &str, dialect: &Dialect) -> Result<Settlement, Unfit> {
+        let info = Node::parse(info.as_bytes()).expect("an object");
+        settlement(&info, &[], &Ours { msgid: MSGID, inputs: &inputs() }, "R1", dialect)
+    }
+
+    #[test]
+    fn the_real_hunan_settlement_is_read_to_the_fen() {
+        let settlement = read(HUNAN, &Dialect::default()).expect("all four identities hold");
+        let split = Split { fund_fen: Fen::new(310_654), cash_fen: Fen::new(268_599), ..Split::default() };
+        assert_eq!(settlement.split, split);
+        assert_eq!(settlement.setl_time_us, 1_767_225_600_000_000);
+        assert_eq!(settlement.amounts.get("balc"), Some(&Fen::new(774_898)));
+        assert_eq!(settlement.amounts.get("act_pay_dedc"), Some(&Fen::new(80_000)));
+        assert_eq!(settlement.amounts.get("maf_pay"), None, "what was not told is not invented");
+        assert_eq!(settlement.clearing.clr_type, "9902");
+        assert_eq!((settlement.setl_id.as_str(), settlement.inf_refmsgid.as_str()), ("430500S1", "R1"));
+    }
+
+    #[test]
+    fn a_settlement_that_does_not_add_up_or_is_not_ours_is_refused() {
+        for (from, to, fault) in [
+            ("\"fulamt_ownpay_amt\":296.20", "\"fulamt_ownpay_amt\":296.21", "identity 1"),
+            ("\"fund_pay_sumamt\":3106.54", "\"fund_pay_sumamt\":3106.53", "identity 2"),
+            ("\"hosp_part_amt\":0", "\"hosp_part_amt\":0.01", "identity 3"),
+            ("\"acct_pay\":0", "\"acct_pay\":0.01,\"fund_pay_sumamt\":3106.55", "identity 4"),
+            ("\"acct_pay\":0", "\"acct_pay\":0,\"acct_mulaid_pay\":1", "a share is negative"),
+            ("\"medfee_sumamt\":5792.53,", "", "lacks medfee_sumamt"),
+            ("\"psn_cash_pay\":\"2685.99\",", "", "lacks psn_cash_pay"),
+            ("2685.99,\"acct", "2685.991,\"acct", "psn_part_amt is not an amount"),
+            ("\"setl_id\":\"430500S1\"", "\"setl_id\":\"\"", "lacks setl_id"),
+            ("2026-01-01 08:00:00", "today", "lacks a readable setl_time"),
+            ("\"psn_no\":\"P1\"", "\"psn_no\":\"P2\"", "another psn_no"),
+            ("\"mdtrt_id\":\"M1\"", "\"mdtrt_id\":\"M2\"", "another mdtrt_id"),
+            (MSGID, "H430502000012026010108001", "another medins_setl_id"),
+        ] {
+            let changed = HUNAN.replacen(from, to, 1);
+            assert_ne!(changed, HUNAN, "{from} must be there");
+            let refused = read(&changed, &Dialect::default()).expect_err(fault).to_string();
+            assert!(refused.contains(fault), "{refused} must speak of {fault}");
+        }
+    }
+
+    /// 1000.00 with 60.00 over the ceiling, 100.00 from the account of which 40.00 are a relative's.
+    const GUANGDONG: &str = r#"{"setl_id":"S","mdtrt_id":"M1","medfee_sumamt":"1000.00","fulamt_ownpay_amt":"100.00",
+        "overlmt_selfpay":"60.00","preselfpay_amt":"40.00","inscp_scp_amt":"800.00","hifp_pay":"400.00",
+        "cvlserv_pay":"50.00","hifob_pay":"20.00","fund_pay_sumamt":"570.00","psn_part_amt":"520.00","acct_pay":"100.00",
+        "acct_mulaid_pay":"40.00","psn_cash_pay":"420.00","hosp_part_amt":"10.00","setl_time":"2026-01-01 08:00:00"}"#;
+
+    #[test]
+    fn provinces_differ_in_what_fund_pay_sumamt_and_fulamt_contain() {
+        let guangdong = Dialect::default();
+        let hunan = Dialect { fund_pay_sumamt_includes_acct: false, ..Dialect::default() };
+        let shanxi = Dialect { overlmt_inside_fulamt: true, ..Dialect::default() };
+        let inside = GUANGDONG.replace("\"fulamt_ownpay_amt\":\"100.00\"", "\"fulamt_ownpay_amt\":\"160.00\"");
+        let without = GUANGDONG.replace("\"570.00\"", "\"470.00\"");
+        for (info, dialect, fits) in [
+            (GUANGDONG, &guangdong, true),
+            (GUANGDONG, &hunan, false),
+            (without.as_str(), &hunan, true),
+            (without.as_str(), &guangdong, false),
+            (inside.as_str(), &shanxi, true),
+            (inside.as_str(), &guangdong, false),
+        ] {
+            let split = read(info, dialect).map(|settlement| settlement.split);
+            let expected = Split {
+                fund_fen: Fen::new(40_000),
+                other_funds_fen: Fen::new(7_000),
+                account_own_fen: Fen::new(6_000),
+                account_mulaid_fen: Fen::new(4_000),
+                hospital_fen: Fen::new(1_000),
+                cash_fen: Fen::new(42_000),
+            };
+            assert_eq!(split.as_ref().ok(), fits.then_some(&expected), "{dialect:?}: {split:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_finds_its_settlement_and_its_undo_among_the_rows_of_a_visit() {
+        let rows =
+            |json: &str| Node::parse(format!(r#"{{"setlinfo":{json}}}"#).as_bytes()).expect("rows").nodes("setlinfo");
+        let live = r#"{"setl_id":"S1","medins_setl_id":"A","refd_setl_flag":"0"}"#;
+        let undone = r#"{"setl_id":"S1","medins_setl_id":"A","refd_setl_flag":"1"}"#;
+        let undo = r#"{"setl_id":"S2","medins_setl_id":"B","refd_setl_flag":"1","init_setl_id":"S1"}"#;
+        let silent = r#"{"setl_id":"S1","refd_setl_flag":"0"}"#;
+        let unseen = r#"{"setl_id":"S1","medins_setl_id":"A","refd_setl_flag":"7"}"#;
+        for (json, sought, expected) in [
+            ("[]".to_owned(), Sought::Msgid("A"), "nothing"),
+            (format!("[{undo},{undone}]"), Sought::Msgid("A"), "undone by S2"),
+            (format!("[{undo},{undone}]"), Sought::SetlId("S1"), "undone by S2"),
+            (undone.to_owned(), Sought::SetlId("S1"), "undone"),
+            (live.to_owned(), Sought::Msgid("A"), "live S1"),
+            (format!("[{live}]"), Sought::Msgid("C"), "nothing"),
+            (format!("[{silent}]"), Sought::Msgid("A"), "the answer lacks medins_setl_id"),
+            (unseen.to_owned(), Sought::SetlId("S1"), "the bureau does not say whether the settlement stands"),
+        ] {
+            let rows = rows(&json);
+            let found = match find(&rows, &sought) {
+                Ok(Found::Nothing) => "nothing".to_owned(),
+                Ok(Found::Live(row)) => format!("live {}", row.text("setl_id").unwrap_or_default()),
+                Ok(Found::Undone(None)) => "undone".to_owned(),
+                Ok(Found::Undone(Some(row))) => format!("undone by {}", row.text("setl_id").unwrap_or_default()),
+                Err(unfit) => unfit.to_string(),
+            };
+            assert_eq!(found, expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_blocked_by_a_lost_card_or_without_any_insurance_in_force() {
+        let told = |card_stas: &str, first: &str| {
+            let output = format!(
+                r#"{{"baseinfo":{{"psn_no":"P1","psn_name":"王小明","card_stas":"{card_stas}"}},"insuinfo":[
+                {{"insutype":"390","insuplc_admdvs":"441900","psn_insu_stas":"2"}},
+                {{"insutype":"310","insuplc_admdvs":"441900","psn_type":"1101","psn_insu_stas":"{first}"}}]}}"#
+            );
+            person(&Node::parse(output.as_bytes()).expect("an object")).expect("a person")
+        };
+        for (card_stas, insured, blocked) in
+            [("1", "1", false), ("", "1", false), ("2", "1", true), ("1", "2", true), ("1", "4", true)]
+        {
+            assert_eq!(told(card_stas, insured).blocked, blocked, "card {card_stas}, insurance {insured}");
+        }
+        let person = told("1", "1");
+        assert_eq!(person.insurances[0].insutype, "310", "the one in force comes first");
+    }
+}
