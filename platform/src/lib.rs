@@ -5,5 +5,8 @@
 
 pub mod clock;
 pub mod domain;
+pub mod ephemeral;
+pub mod journey;
 pub mod parties;
+pub mod settings;
 pub mod store;
