@@ -160,9 +160,10 @@ pub struct Desk {
     message_numbers: AtomicU64,
 }
 
-/// The platform's own range of message sequence numbers: HIS of the same institution number from 0001.
+/// The platform's own range of message sequence numbers, 5000–8999: HIS of the same institution number from 0001, and
+/// questions that move nothing have 9000–9999 (`parties/bureau`).
 const FIRST_MESSAGE_NUMBER: u64 = 5000;
-const MESSAGE_NUMBERS: u64 = 5000;
+const MESSAGE_NUMBERS: u64 = 4000;
 /// A change whose rows keep moving is decided again this often before its caller is asked to come back.
 const ROUNDS_MAX: usize = 8;
 

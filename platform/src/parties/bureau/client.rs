@@ -85,11 +85,6 @@ impl BureauClient {
         self
     }
 
-    /// Verifies and reads what the bureau posted to us. `headers` have lower-case names.
-    pub fn open_notice(&self, headers: &[(String, String)], body: &[u8]) -> Result<LossNotice, NotBelieved> {
-        notice::open(&self.config.notice_public_key, headers, body, self.clock.now_us())
-    }
-
     /// A message id for something that moves nothing: institution, second, and a number of the reserved range.
     fn question_id(&self, by: &OnBehalf) -> String {
         let (first, last) = self.config.dialect.question_sequence;
@@ -406,6 +401,10 @@ impl Bureau for BureauClient {
 
     fn can_ask_by_visit(&self) -> bool {
         self.config.dialect.query_by_mdtrt_id
+    }
+
+    fn open_notice(&self, headers: &[(String, String)], body: &[u8]) -> Result<LossNotice, NotBelieved> {
+        notice::open(&self.config.notice_public_key, headers, body, self.clock.now_us())
     }
 
     fn sm2_public_key(&self) -> &str {
