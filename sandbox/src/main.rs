@@ -1,0 +1,25 @@
+//! The counterparties as processes: one subcommand each.
+
+use std::io;
+
+use clap::Parser;
+use sandbox::bureau;
+
+/// The counterparties of a city.
+#[derive(Parser)]
+#[command(name = "sandbox", version, about)]
+enum Party {
+    /// The social-insurance bureau's core system (医保核心).
+    Bureau(bureau::run::Options),
+}
+
+#[tokio::main]
+async fn main() -> io::Result<()> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(io::stderr)
+        .init();
+    match Party::parse() {
+        Party::Bureau(options) => bureau::run::run(options).await,
+    }
+}
