@@ -73,7 +73,7 @@ pub(super) fn bind(core: &mut Core, call: &Call<'_>, ask: Bind) -> Result<Value,
     person.wrong_passwords = 0;
     let psn_no = person.psn_no.clone();
     let insuplc_admdvs = person.insurances.first().map(|i| i.insuplc_admdvs.clone()).unwrap_or_default();
-    let bind_no = format!("B{:014}", core.state.next());
+    let bind_no = format!("B{:014}", core.state.next_number());
     let answer = json!({ "data": {
         "bind_no": bind_no,
         "psn_no": psn_no,

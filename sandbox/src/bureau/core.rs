@@ -189,7 +189,7 @@ impl Core {
     /// A response that no message's file writes: refusals from before the core.
     pub fn respond(&mut self, envelope: &Value, now: DateTime<FixedOffset>, result: Result<Value, Refusal>) -> Value {
         let admdvs = envelope.get("mdtrtarea_admvs").and_then(Value::as_str).unwrap_or("000000").to_owned();
-        let serial = self.state.next();
+        let serial = self.state.next_number();
         envelope::response(&self.config.dialect, &admdvs, serial, now, result)
     }
 
@@ -373,16 +373,19 @@ fn later(now: DateTime<FixedOffset>, delay_ms: u64) -> DateTime<FixedOffset> {
     now.checked_add_signed(delay).unwrap_or(now)
 }
 
-/// Late calls that wait for the reversal of this message start their clock.
-pub(super) fn release_held(core: &mut Core, key: &str, now: DateTime<FixedOffset>) {
+/// Late calls that wait for the reversal of this message start their clock. Answers whether there were any.
+pub(super) fn release_held(core: &mut Core, key: &str, now: DateTime<FixedOffset>) -> bool {
+    let mut any = false;
     for late in &mut core.state.late {
         let text = |name: &str| late.envelope.get(name).and_then(Value::as_str).unwrap_or_default();
         if let Due::AfterReversal { delay_ms } = late.due
             && message_key(text("fixmedins_code"), text("msgid")) == key
         {
             late.due = Due::At(later(now, delay_ms));
+            any = true;
         }
     }
+    any
 }
 
 /// SHA-256 over number and input with sorted keys: the same content however it was written down.

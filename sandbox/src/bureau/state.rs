@@ -318,7 +318,7 @@ pub struct State {
 
 impl State {
     /// The next number; never the same twice.
-    pub fn next(&mut self) -> u64 {
+    pub fn next_number(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }

@@ -44,7 +44,7 @@ pub(super) fn register(core: &mut Core, call: &Call<'_>, ask: Register) -> Resul
         let mdtrt_id = &visit.mdtrt_id;
         return Err(Refusal::duplicate(format!("ipt_otp_no已登记({mdtrt_id}) this ipt_otp_no is registered already")));
     }
-    let mdtrt_id = format!("{}1{:013}", call.head.mdtrtarea_admvs, core.state.next());
+    let mdtrt_id = format!("{}1{:013}", call.head.mdtrtarea_admvs, core.state.next_number());
     let answer = json!({ "data": { "mdtrt_id": mdtrt_id, "psn_no": ask.psn_no, "ipt_otp_no": ask.ipt_otp_no } });
     let visit = Visit {
         mdtrt_id: mdtrt_id.clone(),

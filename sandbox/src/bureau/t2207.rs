@@ -54,7 +54,7 @@ pub(super) fn run(core: &mut Core, call: &Call<'_>, settle: Settle) -> Result<Va
     let after = core.state.accumulated.get(&accumulated).copied().unwrap_or_default().with(&amounts)?;
 
     settlement.invono = settle.invono;
-    settlement.seq = core.state.next();
+    settlement.seq = core.state.next_number();
     settlement.setl_id = format!("{}9{:013}", settlement.clr_optins, settlement.seq);
     let output = setlinfo::output(core, &settlement)?;
 

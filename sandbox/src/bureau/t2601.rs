@@ -37,10 +37,7 @@ pub(super) fn run(core: &mut Core, call: &Call<'_>, ask: Reverse) -> Result<Valu
         other => return Err(Refusal::malformed(format!("{other}不支持冲正 cannot be reversed"))),
     }
     let key = message_key(&call.head.fixmedins_code, &ask.omsgid);
-    let held = core.state.late.iter().any(|late| {
-        late.envelope.get("msgid").and_then(Value::as_str) == Some(ask.omsgid.as_str())
-            && late.envelope.get("fixmedins_code").and_then(Value::as_str) == Some(call.head.fixmedins_code.as_str())
-    });
+    let held = release_held(core, &key, call.now);
     let settlement = core.state.by_msgid.get(&key).and_then(|seq| core.state.settlements.get(seq));
     match settlement {
         Some(settlement) if settlement.psn_no != ask.psn_no => {
@@ -51,7 +48,7 @@ pub(super) fn run(core: &mut Core, call: &Call<'_>, ask: Reverse) -> Result<Valu
             core.undo(call, seq)?;
         }
         Some(_) => {}
-        None if held => release_held(core, &key, call.now),
+        None if held => {}
         None if call.not_found_is_an_error => {
             return Err(Refusal::nothing_to_reverse("未找到原报文 the original message was not found"));
         }

@@ -17,7 +17,7 @@ pub(super) fn read_in(input: &Value) -> ((), Vec<String>) {
 
 pub(super) fn sign_in(core: &mut Core, call: &Call<'_>, (): ()) -> Result<Value, Refusal> {
     let day = call.now.date_naive();
-    let sign_no = format!("{}{:010}", call.now.format("%Y%m%d"), core.state.next());
+    let sign_no = format!("{}{:010}", call.now.format("%Y%m%d"), core.state.next_number());
     // Yesterday's numbers are good for nothing any more.
     core.state.sign_ins.retain(|_, sign_in| sign_in.day >= day);
     let sign_in = SignIn { fixmedins_code: call.head.fixmedins_code.clone(), day };

@@ -48,7 +48,7 @@ impl Core {
         let negated = |draw: &Draw| Draw { psn_no: draw.psn_no.clone(), amount: draw.amount.negated() };
         let draws: Vec<Draw> = original.draws.iter().map(negated).collect();
         let balance_after = self.balance_after(&original, &draws)?;
-        let undo_seq = self.state.next();
+        let undo_seq = self.state.next_number();
         let undo = Settlement {
             seq: undo_seq,
             setl_id: format!("{}9{undo_seq:013}", original.clr_optins),
