@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -50,9 +50,14 @@ pub fn listen<S: Serialize + 'static>(
     let bound = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
     let server = server.run();
     let handle = server.handle();
-    let save: Arc<dyn Fn() -> io::Result<()> + Send + Sync> = Arc::new(move || match (&state, changed()) {
-        (Some(file), Some(content)) => snapshot::save(file, &content),
-        (None, _) | (_, None) => Ok(()),
+    // One writer at a time: the last save, at the end, may meet one of the errand's still in hand.
+    let writing = Mutex::new(());
+    let save: Arc<dyn Fn() -> io::Result<()> + Send + Sync> = Arc::new(move || {
+        let _writing = writing.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&state, changed()) {
+            (Some(file), Some(content)) => snapshot::save(file, &content),
+            (None, _) | (_, None) => Ok(()),
+        }
     });
     let errand = Arc::clone(&save);
     let saving = tokio::spawn(async move {

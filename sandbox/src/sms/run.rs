@@ -64,8 +64,9 @@ pub async fn start(options: Options) -> io::Result<Running> {
 
 /// Runs a gateway until SIGINT or SIGTERM.
 pub async fn run(options: Options) -> io::Result<()> {
+    let signals = http::StopSignals::catch()?;
     let running = start(options).await?;
     http::print_ready("sms", &running.listening.url);
-    http::until_told_to_stop().await?;
+    signals.told_to_stop().await;
     running.listening.stop().await
 }

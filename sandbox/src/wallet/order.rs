@@ -153,7 +153,8 @@ pub enum Lateness {
 }
 
 impl Core {
-    /// Places an order and returns its prepay_id; a repeat with the same content returns the same.
+    /// Places an order and returns its prepay_id; a repeat with the same content returns the same. The request's shape
+    /// (lengths, a positive total, one openid) is the reader's business, see [`super::call::Call::read`].
     /// Refuses `APPID_MCHID_NOT_MATCH`, `PARAM_ERROR` (time_expire past), `OUT_TRADE_NO_USED` (another merchant's),
     /// `ORDERPAID`, `ORDERCLOSED`, `INVALID_REQUEST` (other content).
     pub fn prepay(&mut self, request: &PrepayRequest, now: DateTime<FixedOffset>) -> Result<String, Refusal> {

@@ -1,6 +1,6 @@
 //! Money going back: accepted against the merchant's balance, settled a little later, told.
 
-use chrono::{DateTime, FixedOffset};
+use chrono::{DateTime, Duration, FixedOffset};
 use schema::money::Fen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -9,6 +9,9 @@ use super::core::{Core, rfc3339};
 use super::notice::Notice;
 use super::order::{Order, Standing};
 use super::refusal::Refusal;
+
+/// How long after payment an order can be refunded (WeChat Pay: one year).
+const REFUNDABLE_FOR: Duration = Duration::days(365);
 
 /// A refund's money.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,8 +99,8 @@ pub struct Refund {
 
 impl Core {
     /// Accepts a refund, to settle after the set delay, and shows it; a repeat with the same content shows it as it
-    /// now stands. Refuses `ORDER_NOT_EXIST`, `INVALID_REQUEST` (not paid, other content, more than is left, wrong
-    /// total) and `NOT_ENOUGH` (the merchant's balance).
+    /// now stands. Refuses `RESOURCE_NOT_EXISTS`, `INVALID_REQUEST` (not paid, paid over a year ago, other content,
+    /// more than is left, wrong total) and `NOT_ENOUGH` (the merchant's balance).
     pub fn refund(&mut self, request: &RefundRequest, now: DateTime<FixedOffset>) -> Result<Value, Refusal> {
         self.settle_due(now)?;
         if let Some(known) = self.refunds.get(&request.out_refund_no) {
@@ -108,9 +111,12 @@ impl Core {
             };
         }
         let order = self.order_to_refund(request)?;
-        let Standing::Paid { transaction_id, .. } = &order.standing else {
+        let Standing::Paid { transaction_id, success_time } = &order.standing else {
             return Err(Refusal::new("INVALID_REQUEST", "订单未支付，不能退款"));
         };
+        if now > *success_time + REFUNDABLE_FOR {
+            return Err(Refusal::new("INVALID_REQUEST", "订单已超过可退款的最大期限"));
+        }
         if order.request.amount.total != request.amount.total {
             return Err(Refusal::new("INVALID_REQUEST", "订单金额与原订单不一致"));
         }
@@ -199,8 +205,8 @@ impl Core {
             (Some(found), _) => found,
             (None, said) => said.as_ref(),
         };
-        let number = number.ok_or_else(|| Refusal::new("ORDER_NOT_EXIST", "订单不存在"))?;
-        self.order_of(&request.sub_mchid, number)
+        let order = number.and_then(|number| self.order_of(&request.sub_mchid, number).ok());
+        order.ok_or_else(|| Refusal::new("RESOURCE_NOT_EXISTS", "订单号不存在"))
     }
 
     /// What has been given back of this order or is on its way, in fen.

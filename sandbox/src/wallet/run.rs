@@ -85,8 +85,9 @@ pub async fn start(options: Options) -> io::Result<Running> {
 
 /// Runs a wallet until SIGINT or SIGTERM.
 pub async fn run(options: Options) -> io::Result<()> {
+    let signals = http::StopSignals::catch()?;
     let running = start(options).await?;
     http::print_ready("wallet", &running.listening.url);
-    http::until_told_to_stop().await?;
+    signals.told_to_stop().await;
     running.listening.stop().await
 }

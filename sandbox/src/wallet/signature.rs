@@ -2,10 +2,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::SystemRandom;
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::{DecodePublicKey, Document, SecretDocument};
+
+use crate::clock::system_random;
 
 /// The scheme's name in `Authorization`.
 pub const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
@@ -48,7 +49,7 @@ impl SigningKey {
     pub fn sign(&self, text: &[u8]) -> String {
         let mut signature = vec![0; self.0.public().modulus_len()];
         self.0
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature)
+            .sign(&RSA_PKCS1_SHA256, &system_random(), text, &mut signature)
             .expect("a buffer of the modulus' length holds the signature");
         STANDARD.encode(signature)
     }
