@@ -3,12 +3,16 @@
 use std::io;
 
 use clap::Parser;
-use sandbox::{sms, wallet};
+use sandbox::{bureau, his, sms, wallet};
 
 /// The counterparties of a city.
 #[derive(Parser)]
 #[command(name = "sandbox", version, about)]
 enum Party {
+    /// The social-insurance bureau's core system (医保核心).
+    Bureau(bureau::run::Options),
+    /// Hospitals' own systems (HIS), each with a window.
+    His(his::run::Options),
     /// WeChat Pay's partner server, with its payers.
     Wallet(wallet::run::Options),
     /// The SMS gateway, with an inbox per phone.
@@ -22,6 +26,8 @@ async fn main() -> io::Result<()> {
         .with_writer(io::stderr)
         .init();
     match Party::parse() {
+        Party::Bureau(options) => bureau::run::run(options).await,
+        Party::His(options) => his::run::run(options).await,
         Party::Wallet(options) => wallet::run::run(options).await,
         Party::Sms(options) => sms::run::run(options).await,
     }
