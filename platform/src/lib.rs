@@ -1,1 +1,9 @@
-//! placeholder
+//! The platform: the centre of a city's medical-insurance payments.
+//!
+//! Floors, ground first; a floor uses those above it in this list, never those below it:
+//! [`clock`] · settings · [`domain`] · store · ephemeral · [`parties`] · journey · errands · http · startup.
+
+pub mod clock;
+pub mod domain;
+pub mod parties;
+pub mod store;

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, FixedOffset, Utc};
 use rand::RngCore;
+use ring::rand::SystemRandom;
 
 /// Now, in China's zone (+08:00, no daylight saving).
+#[expect(clippy::disallowed_methods, reason = "this is the sandbox's clock; everybody else is handed the time")]
 pub fn china_now() -> DateTime<FixedOffset> {
     Utc::now().with_timezone(&china())
 }
@@ -18,4 +20,10 @@ pub fn random_hex(length: usize) -> String {
     let mut bytes = vec![0_u8; length];
     rand::rng().fill_bytes(&mut bytes);
     hex::encode_upper(bytes)
+}
+
+/// The randomness that `ring` blinds its RSA signatures with.
+#[expect(clippy::disallowed_methods, reason = "this is the sandbox's source of randomness")]
+pub fn system_random() -> SystemRandom {
+    SystemRandom::new()
 }

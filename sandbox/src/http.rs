@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, Responder};
 use futures_util::stream;
 use serde::Deserialize;
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::fault::{Fault, Faults, Rule};
 
@@ -123,11 +124,26 @@ pub fn print_ready(party: &str, url: &str) {
     println!(r#"{{"ready":"{party}","url":"{url}"}}"#);
 }
 
-/// Resolves at SIGINT or SIGTERM.
-pub async fn until_told_to_stop() -> io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted,
-        _ = terminate.recv() => Ok(()),
+/// SIGINT and SIGTERM, caught from the moment this is made: make it before the ready line is printed, or a parent
+/// quick to change its mind kills the process before it can save.
+#[derive(Debug)]
+pub struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Starts catching.
+    pub fn catch() -> io::Result<StopSignals> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(StopSignals { interrupt, terminate })
+    }
+
+    /// Resolves at the first of them.
+    pub async fn told_to_stop(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

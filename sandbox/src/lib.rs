@@ -7,4 +7,7 @@ pub mod bureau;
 pub mod clock;
 pub mod fault;
 pub mod http;
+pub mod serve;
+pub mod sms;
 pub mod snapshot;
+pub mod wallet;

@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::Parser;
-use sandbox::bureau;
+use sandbox::{bureau, sms, wallet};
 
 /// The counterparties of a city.
 #[derive(Parser)]
@@ -11,6 +11,10 @@ use sandbox::bureau;
 enum Party {
     /// The social-insurance bureau's core system (医保核心).
     Bureau(bureau::run::Options),
+    /// WeChat Pay's partner server, with its payers.
+    Wallet(wallet::run::Options),
+    /// The SMS gateway, with an inbox per phone.
+    Sms(sms::run::Options),
 }
 
 #[tokio::main]
@@ -21,5 +25,7 @@ async fn main() -> io::Result<()> {
         .init();
     match Party::parse() {
         Party::Bureau(options) => bureau::run::run(options).await,
+        Party::Wallet(options) => wallet::run::run(options).await,
+        Party::Sms(options) => sms::run::run(options).await,
     }
 }

@@ -1,1 +1,213 @@
-//! (to come)
+//! The adapter's face towards the hospital's own system: documented local HTTP on loopback, one API key.
+//!
+//! | call | what for |
+//! | --- | --- |
+//! | `POST /his/v1/bills` [`BillDraft`](crate::bill::BillDraft) | a new bill: 202 once durable here |
+//! | `POST /his/v1/bills/{bill_no}/withdraw` | the bill no longer exists: [`ClaimAnswer`] |
+//! | `POST /his/v1/bills/{bill_no}/claim` | the window takes it back: [`ClaimAnswer`] |
+//! | `POST /his/v1/refunds` [`RefundAsk`] | money back: [`RefundView`] |
+//! | `GET /his/v1/refunds/{refund_no}` | [`RefundView`] |
+//! | `GET /his/v1/bills/{bill_no}/order` | [`OrderView`] |
+//! | `GET /his/v1/orders?date=YYYY-MM-DD` | the day's [`OrderView`]s |
+//! | `POST /his/v1/visit-cards` [`VisitCardBinding`] | bind a visit card at the window |
+//! | `GET /his/v1/work?wait_s=25&most=10` | long poll: [`WorkItem`]s, each until answered |
+//! | `POST /his/v1/work/{id}/answer` [`WorkAnswer`] | answered once by id; repeats get the first acknowledgement |
+//!
+//! Refusals are problem details (see [`crate::refusal`]). All times are microseconds UTC, all amounts fen.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::{MessageId, OrderId};
+use crate::money::Fen;
+use crate::personal::{self, CardNo, CertNo, PersonName, SealedPassword};
+use crate::split::Split;
+
+/// What became of a bill that the window takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "claim", rename_all = "snake_case")]
+pub enum ClaimAnswer {
+    /// Yours: it can no longer be paid by phone.
+    Released,
+    /// Being paid: wait and ask again; do not charge it.
+    InProgress {
+        /// The order that pays it.
+        #[schema(value_type = String, format = Uuid)]
+        order_id: OrderId,
+    },
+    /// Already paid: do not charge it.
+    AlreadyPaid {
+        /// The order that paid it.
+        #[schema(value_type = String, format = Uuid)]
+        order_id: OrderId,
+    },
+}
+
+/// Ask for money back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundAsk {
+    /// The institution's own number; the same number with other content is refused.
+    pub refund_no: String,
+    /// The paid bill.
+    pub bill_no: String,
+    /// How much, in fen; absent for everything that is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<i64>)]
+    pub amount_fen: Option<Fen>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// A refund's present state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefundView {
+    /// The institution's number.
+    pub refund_no: String,
+    /// The order.
+    #[schema(value_type = String, format = Uuid)]
+    pub order_id: OrderId,
+    /// `undoing_insurance`, `returning_cash`, `done`, `refused`, `suspended`.
+    pub state: String,
+    /// How much, in fen.
+    #[schema(value_type = i64)]
+    pub amount_fen: Fen,
+    /// Why it was refused or suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An order as its institution may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderView {
+    /// The order.
+    #[schema(value_type = String, format = Uuid)]
+    pub order_id: OrderId,
+    /// The bill.
+    pub bill_no: String,
+    /// `created`, `priced`, `settling`, `collecting`, `paid`, `completed`, `undoing`, `suspended`, `closed`.
+    pub state: String,
+    /// Total in fen.
+    #[schema(value_type = i64)]
+    pub amount_fen: Fen,
+    /// Who pays what, once priced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// 结算ID, once settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setl_id: Option<String>,
+    /// The wallet's number, once paid in cash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+    /// Given back so far, in fen.
+    #[schema(value_type = i64)]
+    pub refunded_fen: Fen,
+    /// When it was opened.
+    pub created_at_us: i64,
+    /// When it last changed.
+    pub updated_at_us: i64,
+}
+
+/// One calendar day in the institution's local time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DayAsk {
+    /// `YYYY-MM-DD`.
+    pub date: String,
+}
+
+/// Bind a visit card to the insured person who stands at the window with card and password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VisitCardBinding {
+    /// 就诊卡号.
+    #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
+    pub visit_card_no: CardNo,
+    /// Name.
+    #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
+    pub psn_name: PersonName,
+    /// Kind of identity document.
+    pub psn_cert_type: String,
+    /// Its number.
+    #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
+    pub certno: CertNo,
+    /// 社保卡号.
+    #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
+    pub card_no: CardNo,
+    /// The card's payment password as the PIN pad sealed it for the bureau.
+    #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
+    pub sealed_password: SealedPassword,
+}
+
+/// Something the platform wants of the HIS. It stays on offer, with the same id, until answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkItem {
+    /// Answer by this id.
+    pub id: MessageId,
+    /// When it arrived: microseconds UTC.
+    pub received_at_us: i64,
+    /// What is wanted.
+    pub work: crate::link::ToInstitution,
+}
+
+/// The HIS's answer to a work item: any [`Reply`](crate::link::Reply) that fits the question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkAnswer {
+    /// The answer.
+    pub reply: crate::link::Reply,
+}
+
+/// Where the patient goes now.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Guidance {
+    /// 取药/检查窗口.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<String>,
+    /// 排队号.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_no: Option<String>,
+    /// 楼层.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<String>,
+    /// Anything else, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Electronic invoice, where it is issued at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invoice: Option<Invoice>,
+}
+
+/// 电子票据.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Invoice {
+    /// 票据代码.
+    pub code: String,
+    /// 票据号码.
+    pub number: String,
+    /// 校验码.
+    pub check_code: String,
+    /// Once printed on paper, a refund goes through the window.
+    pub printed: bool,
+}
+
+/// Whether the HIS has booked an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "payment", rename_all = "snake_case")]
+pub enum PaymentState {
+    /// Booked.
+    Booked {
+        /// Where the patient goes.
+        guidance: Guidance,
+    },
+    /// Not booked: it may be told again.
+    NotBooked,
+}

@@ -103,7 +103,8 @@ fn parse_fixed(text: &str, decimals: u32) -> Result<i64, NotANumber> {
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let all_digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || (digits.contains('.') && fraction.is_empty()) {
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) || (digits.contains('.') && fraction.is_empty())
+    {
         return Err(bad());
     }
     let kept = fraction.trim_end_matches('0');
@@ -247,7 +248,9 @@ mod tests {
 
     #[test]
     fn yuan_are_read_exactly_or_refused() {
-        for (text, fen) in [("12", 1200), ("12.3", 1230), ("12.34", 1234), ("0.05", 5), ("-0.05", -5), ("12.3400", 1234)] {
+        for (text, fen) in
+            [("12", 1200), ("12.3", 1230), ("12.34", 1234), ("0.05", 5), ("-0.05", -5), ("12.3400", 1234)]
+        {
             assert_eq!(Fen::from_yuan(text), Ok(Fen::new(fen)), "{text}");
         }
         for text in ["", ".", "1.", ".5", "1.234", "1,000", "１", "1e3", "99999999999999999999"] {
