@@ -162,6 +162,8 @@ pub fn tenant(
     })
 }
 
+/// How long calls under way may take when the platform is told to stop, in milliseconds.
+const LAST_CALLS_MS: u64 = 5000;
 /// How often new tenants are looked for, in milliseconds.
 const TENANTS_LOOK_MS: u64 = 2000;
 
@@ -231,7 +233,9 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         workers => workers,
     };
     println!("{}", serde_json::json!({ "ready": "platform", "url": format!("http://{bound}") }));
-    http::serve(shared, listener, workers).await.map_err(|error| CannotStart::because("http")(&error))
+    let served = http::serve(shared, listener, workers).await;
+    performer.finish(Duration::from_millis(LAST_CALLS_MS)).await;
+    served.map_err(|error| CannotStart::because("http")(&error))
 }
 
 struct ServesTenants {
