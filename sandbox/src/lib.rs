@@ -3,4 +3,12 @@
 //! They know nothing of the platform's insides: they speak the wire formats of the outside world, keep their own
 //! records (from which the books are proved from the other side), and take faults by rule.
 
+pub mod bureau;
+pub mod clock;
 pub mod fault;
+pub mod his;
+pub mod http;
+pub mod serve;
+pub mod sms;
+pub mod snapshot;
+pub mod wallet;

@@ -1,0 +1,505 @@
+//! Money going back: the smaller sister of [`super::order`], in the same shape.
+//!
+//! A refund is a row of its own, decided under its order's version. Insurance first (2208, which the bureau may
+//! refuse: then nothing moves), then the cash. Kinds:
+//!
+//! | kind | insurance leg | cash |
+//! | --- | --- | --- |
+//! | whole | undone | all of it |
+//! | part | none: only orders without insurance leg | some |
+//! | stray | none | cash that came after the wallet order was closed |
+
+use schema::ids::{OrderId, RefundId};
+use schema::money::{Fen, Overflow};
+use schema::refusal::{Code as No, Refusal};
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, News, Planned};
+use super::deadline::Rules;
+use super::order::{Given, Kind, Legs, Order, Settled, Taken, Undone};
+use super::posting::{self, Account, Posting};
+use super::refusal::unlisted;
+
+/// An institution's wish for money back, or our own after a rejection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundAsked {
+    /// The institution's own number; none when the platform itself gives back.
+    pub refund_no: Option<String>,
+    /// How much; none for everything that is left.
+    pub amount: Option<Fen>,
+    /// Why, for people.
+    pub reason: String,
+}
+
+/// How a refund ended, as its order learns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// Which.
+    pub refund: RefundId,
+    /// What was granted, all shares.
+    pub amount: Fen,
+    /// The cash in it.
+    pub cash: Fen,
+    /// 2208's own settlement id.
+    pub undo_setl_id: Option<String>,
+    /// Given back, or refused with nothing moved.
+    pub done: bool,
+    /// The outsider's words where it was refused.
+    pub words: Option<String>,
+}
+
+/// What a refund gives back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundKind {
+    /// Everything that is left of the order.
+    Whole,
+    /// Some cash of an order without insurance leg.
+    Part,
+    /// Cash that had no right to come.
+    Stray,
+}
+
+/// One refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// Id; without hyphens it is the wallet's `out_refund_no`.
+    pub id: RefundId,
+    /// The order.
+    pub order: OrderId,
+    /// The institution's number.
+    pub refund_no: Option<String>,
+    /// What it gives back.
+    pub kind: RefundKind,
+    /// All shares of it.
+    pub amount: Fen,
+    /// The insurance leg to undo.
+    pub settled: Option<Settled>,
+    /// The payment to give back from, and how much of it.
+    pub cash: Option<CashBack>,
+    /// Why, for people.
+    pub reason: String,
+    /// Where it stands.
+    pub state: RefundState,
+    /// The insurance leg is undone.
+    pub undone: Option<Undone>,
+    /// The cash is back: the wallet's accounting time, microseconds UTC.
+    pub returned_at_us: Option<i64>,
+    /// When it was granted: microseconds UTC.
+    pub created_at_us: i64,
+}
+
+/// Cash to give back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CashBack {
+    /// The payment.
+    pub taken: Taken,
+    /// How much of it.
+    pub amount: Fen,
+}
+
+/// Where a refund stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RefundState {
+    /// 2208 is out.
+    UndoingInsurance {
+        /// Its message.
+        msgid: String,
+    },
+    /// 2208's outcome is unknown or was refused: 5203 is asked.
+    AskingUndo {
+        /// The refusal, where there was one.
+        refused: Option<String>,
+    },
+    /// The wallet is giving back.
+    ReturningCash,
+    /// Given back.
+    Done,
+    /// The bureau refused: nothing moved.
+    Refused {
+        /// Its words.
+        words: String,
+    },
+    /// A person must finish it (the merchant's balance, an abnormal refund).
+    Suspended {
+        /// The outsider's words.
+        words: String,
+    },
+}
+
+impl RefundState {
+    /// The stable word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            RefundState::UndoingInsurance { .. } => "undoing_insurance",
+            RefundState::AskingUndo { .. } => "asking_undo",
+            RefundState::ReturningCash => "returning_cash",
+            RefundState::Done => "done",
+            RefundState::Refused { .. } => "refused",
+            RefundState::Suspended { .. } => "suspended",
+        }
+    }
+}
+
+/// Something that happened to a refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RefundEvent {
+    /// 2208 answered, or 5203 says that it is undone.
+    UndoDone(Undone),
+    /// 2208 was refused.
+    UndoRefused {
+        /// The bureau's words.
+        words: String,
+        /// It was only busy.
+        busy: bool,
+    },
+    /// 2208's outcome, or the question about it, is unknown.
+    UndoUnknown,
+    /// 5203: the settlement stands.
+    UndoStands,
+    /// The payer has it.
+    CashReturned {
+        /// The wallet's accounting time: microseconds UTC.
+        success_time_us: i64,
+    },
+    /// The wallet is still at it, or did not answer: ask.
+    CashUnknown,
+    /// The wallet does not know this refund: it may be sent (again, under the same number).
+    CashNothing,
+    /// The wallet refused (the merchant's balance …): try again until patience ends.
+    CashRefused {
+        /// Its words.
+        words: String,
+    },
+    /// The wallet cannot give it back this way.
+    CashAbnormal {
+        /// Its words.
+        words: String,
+    },
+}
+
+impl RefundEvent {
+    /// The stable word.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            RefundEvent::UndoDone(_) => "undo_done",
+            RefundEvent::UndoRefused { .. } => "undo_refused",
+            RefundEvent::UndoUnknown => "undo_unknown",
+            RefundEvent::UndoStands => "undo_stands",
+            RefundEvent::CashReturned { .. } => "cash_returned",
+            RefundEvent::CashUnknown => "cash_unknown",
+            RefundEvent::CashNothing => "cash_nothing",
+            RefundEvent::CashRefused { .. } => "cash_refused",
+            RefundEvent::CashAbnormal { .. } => "cash_abnormal",
+        }
+    }
+}
+
+/// What follows, and nothing more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundDecision {
+    /// The refund as it is now.
+    pub next: Refund,
+    /// Double-entry lines; they sum to zero.
+    pub postings: Vec<Posting>,
+    /// What is to be done outside.
+    pub actions: Vec<Planned>,
+    /// It came to its end: the order learns it in the same commit.
+    pub ended: Option<Returned>,
+}
+
+type Handler = fn(&Refund, &RefundEvent, &Order, &Given<'_>) -> Result<RefundDecision, Refusal>;
+
+/// One row of the table.
+pub struct Row {
+    /// Where.
+    pub state: &'static str,
+    /// What happened.
+    pub event: Kind,
+    /// The handler's name, as the diagrams show it.
+    pub name: &'static str,
+    /// Who decides.
+    decide: Handler,
+    /// Where it may lead.
+    pub to: &'static [&'static str],
+}
+
+macro_rules! table {
+    ($($state:literal + $event:literal => $handler:ident -> [$($to:literal),*];)*) => {
+        /// Every (state, event) of a refund that means anything.
+        pub const TABLE: &[Row] = &[
+            $(Row {
+                state: $state,
+                event: $event,
+                name: stringify!($handler),
+                decide: $handler,
+                to: &[$($to),*],
+            }),*
+        ];
+    };
+}
+
+table! {
+    "undoing_insurance" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "undoing_insurance" + "undo_refused" => ask_undo -> ["undoing_insurance", "asking_undo"];
+    "undoing_insurance" + "undo_unknown" => ask_undo -> ["asking_undo"];
+    "asking_undo" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "asking_undo" + "undo_stands" => undo_again_or_refuse -> ["undoing_insurance", "refused"];
+    "asking_undo" + "undo_unknown" => ask_undo -> ["asking_undo"];
+    "returning_cash" + "cash_returned" => cash_returned -> ["done"];
+    "returning_cash" + "cash_unknown" => ask_return -> ["returning_cash"];
+    "returning_cash" + "cash_nothing" => return_again -> ["returning_cash"];
+    "returning_cash" + "cash_refused" => return_later -> ["returning_cash", "suspended"];
+    "returning_cash" + "cash_abnormal" => suspend -> ["suspended"];
+    "suspended" + "cash_returned" => cash_returned -> ["done"];
+}
+
+/// What to do about an event of a refund. Unlisted pairs are refused naming both.
+pub fn next(refund: &Refund, event: &RefundEvent, order: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let row = TABLE
+        .iter()
+        .find(|row| row.state == refund.state.word() && row.event == event.kind())
+        .ok_or_else(|| unlisted("a refund", refund.state.word(), event.kind()))?;
+    (row.decide)(refund, event, order, given)
+}
+
+/// Everything that can be given back of a paid order: all shares but the hospital's own burden.
+pub fn refundable(legs: &Legs) -> Result<Fen, Overflow> {
+    let insurance = match legs.insurance.settled() {
+        Some(settled) => settled.split.insurance()?,
+        None => Fen::ZERO,
+    };
+    insurance.plus(legs.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount))
+}
+
+/// Grants a refund within what is left, in the commit that grants it. Refuses more than is left, parts of an insured
+/// order, and anything while another refund is at work on an insured order.
+pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>) -> Result<Refund, Refusal> {
+    let beyond = |_: Overflow| Refusal::new(No::Internal, "an amount is beyond the range of money");
+    let left = refundable(legs)
+        .and_then(|all| all.minus(order.refunded))
+        .and_then(|rest| rest.minus(order.refunding))
+        .map_err(beyond)?;
+    let amount = asked.amount.unwrap_or(left);
+    if amount.get() <= 0 || amount > left {
+        return Err(Refusal::new(No::RefundTooMuch, format!("{} fen asked, {} fen left", amount.get(), left.get())));
+    }
+    let settled = legs.insurance.settled().cloned();
+    let kind = if settled.is_some() || asked.amount.is_none() { RefundKind::Whole } else { RefundKind::Part };
+    if settled.is_some() && amount != refundable(legs).map_err(beyond)? {
+        return Err(Refusal::new(No::RefundPartInsured, "an insured order goes back whole"));
+    }
+    let cash = legs
+        .cash
+        .as_ref()
+        .map(|taken| CashBack { taken: taken.clone(), amount: if settled.is_some() { taken.amount } else { amount } });
+    let state = match &settled {
+        Some(_) => RefundState::UndoingInsurance { msgid: given.msgid.to_owned() },
+        None => RefundState::ReturningCash,
+    };
+    Ok(Refund {
+        id: given.refund,
+        order: order.id,
+        refund_no: asked.refund_no.clone(),
+        kind,
+        amount,
+        settled,
+        cash,
+        reason: asked.reason.clone(),
+        state,
+        undone: None,
+        returned_at_us: None,
+        created_at_us: given.now_us,
+    })
+}
+
+/// Gives back cash that came after its wallet order was closed.
+pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
+    Refund {
+        id: given.refund,
+        order: order.id,
+        refund_no: None,
+        kind: RefundKind::Stray,
+        amount: taken.amount,
+        settled: None,
+        cash: Some(CashBack { taken: taken.clone(), amount: taken.amount }),
+        reason: "订单已关闭，款项原路退回".to_owned(),
+        state: RefundState::ReturningCash,
+        undone: None,
+        returned_at_us: None,
+        created_at_us: given.now_us,
+    }
+}
+
+/// What begins it: 2208 where there is an insurance leg, the cash otherwise.
+pub fn first_action(refund: &Refund) -> Action {
+    match (&refund.state, &refund.settled) {
+        (RefundState::UndoingInsurance { msgid }, Some(settled)) => {
+            Action::Undo { msgid: msgid.clone(), setl_id: settled.setl_id.clone(), refund: Some(refund.id) }
+        }
+        _ => Action::ReturnCash { refund: refund.id },
+    }
+}
+
+fn stays(refund: &Refund) -> RefundDecision {
+    RefundDecision { next: refund.clone(), postings: Vec::new(), actions: Vec::new(), ended: None }
+}
+
+fn plan(decision: &mut RefundDecision, given: &Given<'_>, wait_ms: i64, action: Action) {
+    decision.actions.push(Planned { action, due_at_us: Rules::in_ms(given.now_us, wait_ms) });
+}
+
+fn inconsistent(refund: &Refund, event: &RefundEvent) -> Refusal {
+    Refusal::new(No::Internal, format!("a refund in {} has no data for {}", refund.state.word(), event.kind()))
+}
+
+fn beyond_money(_: Overflow) -> Refusal {
+    Refusal::new(No::Internal, "an amount is beyond the range of money")
+}
+
+fn ended(refund: &Refund, done: bool, words: Option<String>) -> Returned {
+    Returned {
+        refund: refund.id,
+        amount: refund.amount,
+        cash: refund.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount),
+        undo_setl_id: refund.undone.as_ref().map(|undone| undone.undo_setl_id.clone()),
+        done,
+        words,
+    }
+}
+
+fn insurance_undone(
+    refund: &Refund,
+    event: &RefundEvent,
+    order: &Order,
+    given: &Given<'_>,
+) -> Result<RefundDecision, Refusal> {
+    let (RefundEvent::UndoDone(undone), Some(settled)) = (event, &refund.settled) else {
+        return Err(inconsistent(refund, event));
+    };
+    let mut decision = stays(refund);
+    decision.next.undone = Some(undone.clone());
+    let lines =
+        posting::insurance_settled(&settled.split, &settled.insutype, &order.bill.institution, settled.setl_time_us)
+            .map_err(beyond_money)?;
+    decision.postings = posting::reversed(lines, undone.setl_time_us);
+    let amount = settled.split.insurance().map_err(beyond_money)?;
+    plan(&mut decision, given, 0, Action::Sms { news: News::InsuranceUndone, amount });
+    if refund.cash.is_some() {
+        decision.next.state = RefundState::ReturningCash;
+        plan(&mut decision, given, 0, Action::ReturnCash { refund: refund.id });
+    } else {
+        decision.next.state = RefundState::Done;
+        decision.ended = Some(ended(&decision.next, true, None));
+    }
+    Ok(decision)
+}
+
+fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let settled = refund.settled.as_ref().ok_or_else(|| inconsistent(refund, event))?;
+    let setl_id = settled.setl_id.clone();
+    let mut decision = stays(refund);
+    let wait_ms = given.rules.ask_again_ms;
+    match event {
+        RefundEvent::UndoRefused { busy: true, .. } => {
+            let msgid = given.msgid.to_owned();
+            decision.next.state = RefundState::UndoingInsurance { msgid: msgid.clone() };
+            plan(&mut decision, given, wait_ms, Action::Undo { msgid, setl_id, refund: Some(refund.id) });
+        }
+        _ => {
+            let refused = match (event, &refund.state) {
+                (RefundEvent::UndoRefused { words, .. }, _) => Some(words.clone()),
+                (_, RefundState::AskingUndo { refused }) => refused.clone(),
+                _ => None,
+            };
+            decision.next.state = RefundState::AskingUndo { refused };
+            plan(&mut decision, given, wait_ms, Action::AskUndo { setl_id, refund: Some(refund.id) });
+        }
+    }
+    Ok(decision)
+}
+
+fn undo_again_or_refuse(
+    refund: &Refund,
+    event: &RefundEvent,
+    _: &Order,
+    given: &Given<'_>,
+) -> Result<RefundDecision, Refusal> {
+    let (RefundState::AskingUndo { refused }, Some(settled)) = (&refund.state, &refund.settled) else {
+        return Err(inconsistent(refund, event));
+    };
+    let mut decision = stays(refund);
+    if let Some(words) = refused {
+        // The bureau said no and the settlement stands: nothing moved, and the answer says so.
+        decision.next.state = RefundState::Refused { words: words.clone() };
+        decision.ended = Some(ended(&decision.next, false, Some(words.clone())));
+        return Ok(decision);
+    }
+    let msgid = given.msgid.to_owned();
+    decision.next.state = RefundState::UndoingInsurance { msgid: msgid.clone() };
+    let action = Action::Undo { msgid, setl_id: settled.setl_id.clone(), refund: Some(refund.id) };
+    plan(&mut decision, given, 0, action);
+    Ok(decision)
+}
+
+fn cash_returned(
+    refund: &Refund,
+    event: &RefundEvent,
+    order: &Order,
+    given: &Given<'_>,
+) -> Result<RefundDecision, Refusal> {
+    let (RefundEvent::CashReturned { success_time_us }, Some(cash)) = (event, &refund.cash) else {
+        return Err(inconsistent(refund, event));
+    };
+    let against = match refund.kind {
+        RefundKind::Stray => Account::Suspense,
+        RefundKind::Whole | RefundKind::Part => Account::Payable { institution: order.bill.institution.clone() },
+    };
+    let lines =
+        posting::cash_taken(cash.amount, &order.bill.merchant, against, *success_time_us).map_err(beyond_money)?;
+    let mut decision = stays(refund);
+    decision.postings = posting::reversed(lines, *success_time_us);
+    decision.next.state = RefundState::Done;
+    decision.next.returned_at_us = Some(*success_time_us);
+    plan(&mut decision, given, 0, Action::Sms { news: News::CashReturned, amount: cash.amount });
+    decision.ended = Some(ended(&decision.next, true, None));
+    Ok(decision)
+}
+
+fn ask_return(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let mut decision = stays(refund);
+    plan(&mut decision, given, given.rules.ask_again_ms, Action::AskReturn { refund: refund.id });
+    Ok(decision)
+}
+
+fn return_again(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let mut decision = stays(refund);
+    plan(&mut decision, given, 0, Action::ReturnCash { refund: refund.id });
+    Ok(decision)
+}
+
+fn return_later(
+    refund: &Refund,
+    event: &RefundEvent,
+    order: &Order,
+    given: &Given<'_>,
+) -> Result<RefundDecision, Refusal> {
+    let patience_ends = Rules::in_ms(refund.created_at_us, given.rules.patience_ms);
+    if given.now_us >= patience_ends {
+        return suspend(refund, event, order, given);
+    }
+    let mut decision = stays(refund);
+    plan(&mut decision, given, given.rules.ask_again_ms, Action::ReturnCash { refund: refund.id });
+    Ok(decision)
+}
+
+fn suspend(refund: &Refund, event: &RefundEvent, _: &Order, _: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let (RefundEvent::CashRefused { words } | RefundEvent::CashAbnormal { words }) = event else {
+        return Err(inconsistent(refund, event));
+    };
+    let mut decision = stays(refund);
+    decision.next.state = RefundState::Suspended { words: words.clone() };
+    Ok(decision)
+}

@@ -1,0 +1,43 @@
+//! Rules about 分担 that only the platform needs; the shares themselves are [`schema::split::Split`].
+
+use schema::split::Split;
+
+/// True if the payer would pay other than what they saw: account, cash or the sum differ (design.md §3). A shift among
+/// funds only is not the payer's money and is merely recorded.
+pub fn differs_for_the_payer(authorised: &Split, settled: &Split) -> bool {
+    authorised.account() != settled.account()
+        || authorised.cash_fen != settled.cash_fen
+        || authorised.total() != settled.total()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schema::money::Fen;
+
+    fn split(fund: i64, other: i64, own: i64, mulaid: i64, hospital: i64, cash: i64) -> Split {
+        Split {
+            fund_fen: Fen::new(fund),
+            other_funds_fen: Fen::new(other),
+            account_own_fen: Fen::new(own),
+            account_mulaid_fen: Fen::new(mulaid),
+            hospital_fen: Fen::new(hospital),
+            cash_fen: Fen::new(cash),
+        }
+    }
+
+    #[test]
+    fn only_what_the_payer_pays_counts_as_a_difference() {
+        let seen = split(500, 100, 200, 50, 0, 150);
+        for (settled, differs) in [
+            (split(500, 100, 200, 50, 0, 150), false),
+            (split(400, 200, 200, 50, 0, 150), false),
+            (split(500, 100, 150, 100, 0, 150), false),
+            (split(450, 100, 200, 50, 0, 200), true),
+            (split(450, 100, 250, 50, 0, 150), true),
+            (split(501, 100, 200, 50, 0, 150), true),
+        ] {
+            assert_eq!(differs_for_the_payer(&seen, &settled), differs, "{settled:?}");
+        }
+    }
+}

@@ -1,0 +1,560 @@
+//! The record of truth. The only floor that names diesel; SQLite here, PostgreSQL behind the same [`Store`] later.
+//!
+//! Two kinds of access. The desk changes orders through [`Store::transact`], one commit for a whole batch. Everything
+//! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
+//! All methods are synchronous: callers on an async thread go through `spawn_blocking`.
+
+use schema::bill::{BillKind, LineResult};
+use schema::event::CloudEvent;
+use schema::ids::{
+    ActionId, BillId, BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId,
+    TenantId,
+};
+use schema::money::Fen;
+use schema::seal::{Lookup, Sealed};
+use schema::sign::PublicKey;
+
+use crate::domain::action::Action;
+use crate::domain::bill::{BillFacts, BillState};
+use crate::domain::binding::BindingFacts;
+use crate::domain::invariants::Violation;
+use crate::domain::order::Order;
+use crate::domain::posting::Posting;
+use crate::domain::refund::Refund;
+use crate::domain::settlement::Settlement;
+
+pub mod sqlite;
+
+/// The store failed; nothing is known to have changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It is locked, full or gone; trying again later can help.
+    #[error("the store cannot be used at present: {0}")]
+    Unavailable(String),
+    /// A row does not read back as what was written.
+    #[error("a stored row is damaged: {0}")]
+    Damaged(String),
+}
+
+/// What one event of a batch needs to be decided.
+#[derive(Debug, Clone)]
+pub struct Want {
+    /// Whose rows.
+    pub tenant: TenantId,
+    /// Which order or bill.
+    pub subject: Subject,
+    /// The binding under which insured money would be spent; for an existing order its own is loaded without asking.
+    pub binding: Option<BindingId>,
+    /// The action that this event answers, if any.
+    pub answers: Option<ActionId>,
+    /// The caller's idempotency key, if any.
+    pub key: Option<CallerKey>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// An order, with its bill and refunds.
+    Order(OrderId),
+    /// A bill by id, with the order that holds it.
+    Bill(BillId),
+    /// A bill by its institution's number, with the order that holds or paid it.
+    BillNo(InstitutionCode, String),
+    /// Nothing is loaded (bookkeeping on actions only).
+    Nothing,
+}
+
+/// An idempotency key as its caller scoped it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallerKey {
+    /// Who: `user:<id>`, `adapter:<institution>`, `bureau`.
+    pub caller: String,
+    /// The key.
+    pub key: String,
+    /// SHA-256 over method, path and body.
+    pub request: [u8; 32],
+}
+
+/// What was found for a [`Want`].
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The bill.
+    pub bill: Option<StoredBill>,
+    /// The order.
+    pub order: Option<Order>,
+    /// The order's refunds.
+    pub refunds: Vec<Refund>,
+    /// The binding as it is now.
+    pub binding: Option<BindingFacts>,
+    /// Which order holds the insured person of the order at hand.
+    pub person_held_by: Option<OrderId>,
+    /// Whether the action that is answered is still open; `None` when none was named.
+    pub action_open: Option<bool>,
+    /// The first answer under the caller's key.
+    pub first_answer: Option<FirstAnswer>,
+}
+
+/// A bill with what tells a repeat from a change.
+#[derive(Debug, Clone)]
+pub struct StoredBill {
+    /// What decisions need.
+    pub facts: BillFacts,
+    /// SHA-256 of its content as posted.
+    pub content: [u8; 32],
+}
+
+/// An answer given under an idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstAnswer {
+    /// SHA-256 of the request it answered.
+    pub request: [u8; 32],
+    /// The answer, byte for byte.
+    pub response: Vec<u8>,
+}
+
+/// Everything one decided event writes, in the batch's one commit.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// The order, with its history row and published record.
+    pub order: Option<OrderWrite>,
+    /// A new bill.
+    pub new_bill: Option<NewBill>,
+    /// A bill's state and the order that holds or paid it.
+    pub bill: Option<(BillId, BillState, Option<OrderId>)>,
+    /// Takes (`true`) or gives up the insured person for the order.
+    pub person: Option<(Lookup, OrderId, bool)>,
+    /// Refunds as they are now.
+    pub refunds: Vec<Refund>,
+    /// Double-entry lines.
+    pub postings: Vec<Posting>,
+    /// The settlement that this event brought, for its own tables.
+    pub settlement: Option<Box<Settlement>>,
+    /// The bureau's word on every line of a price.
+    pub price_lines: Option<(u32, Vec<LineResult>)>,
+    /// New actions.
+    pub actions: Vec<NewAction>,
+    /// The action that is answered: closed.
+    pub answered: Option<ActionId>,
+    /// An action to be tried again: microseconds UTC.
+    pub postponed: Option<(ActionId, i64)>,
+    /// The answer to be kept under the caller's key.
+    pub first_answer: Option<(CallerKey, Vec<u8>)>,
+}
+
+/// The order row, guarded by version.
+#[derive(Debug, Clone)]
+pub struct OrderWrite {
+    /// The version that was decided upon; 0 for a new order.
+    pub before: i64,
+    /// The order as it is now.
+    pub after: Order,
+    /// The event's id: a repeat conflicts.
+    pub event_id: EventId,
+    /// The event's word.
+    pub event: &'static str,
+    /// The event as JSON; sealed where personal.
+    pub event_doc: String,
+    /// The state's word before; none for a new order.
+    pub from: Option<&'static str>,
+    /// The record for reconciliation; its `sequence` is the order's version.
+    pub record: CloudEvent,
+}
+
+/// A bill to be stored.
+#[derive(Debug, Clone)]
+pub struct NewBill {
+    /// Facts; state open, no order.
+    pub facts: BillFacts,
+    /// SHA-256 of its content as posted.
+    pub content: [u8; 32],
+    /// Kind.
+    pub kind: BillKind,
+    /// Keyed hash of the patient's document number (purpose `certno`): finds the phones.
+    pub patient: Lookup,
+    /// The patient's name, masked, for lists.
+    pub psn_name_masked: String,
+    /// Department, for lists.
+    pub dept_name: String,
+    /// Doctor, for lists.
+    pub dr_name: String,
+    /// When it was issued: microseconds UTC.
+    pub issued_at_us: i64,
+    /// The whole `BillDraft` as JSON, sealed for purpose `bill`.
+    pub sealed: Sealed,
+}
+
+/// An action row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewAction {
+    /// Id.
+    pub id: ActionId,
+    /// The order it belongs to.
+    pub order: OrderId,
+    /// What.
+    pub action: Action,
+    /// Not before: microseconds UTC.
+    pub due_at_us: i64,
+    /// The process that starts it right after this commit; none if it is due later.
+    pub started_by: Option<ProcessId>,
+    /// Trace id of whatever caused it.
+    pub trace_id: Option<String>,
+}
+
+/// What became of one change of a committed batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// Written.
+    Done,
+    /// Something it was decided upon has moved (version, bill, person, key, event id): decide again.
+    Moved,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// Durable; one result per want, in order.
+    Committed(Vec<Written>),
+    /// Nothing was written.
+    Refused(StoreError),
+    /// It may or may not be durable: read the event ids back before answering anyone.
+    Unknown(StoreError),
+}
+
+/// An action to perform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueAction {
+    /// Whose.
+    pub tenant: TenantId,
+    /// The row.
+    pub action: NewAction,
+    /// How often it was postponed.
+    pub attempts: i64,
+}
+
+/// Decides a batch inside its transaction: one `Some` per want that changes something.
+pub type Decide<'a> = &'a mut dyn FnMut(Vec<Loaded>) -> Vec<Option<Change>>;
+
+/// A tenant as it is set up.
+#[derive(Debug, Clone)]
+pub struct TenantRow {
+    /// Surrogate id.
+    pub id: TenantId,
+    /// 6-digit area code.
+    pub area: String,
+    /// Name.
+    pub name: String,
+    /// Number of the key that seals new values.
+    pub current_key: u16,
+    /// The parties' settings as JSON (`startup::TenantParties`), sealed for purpose `parties`.
+    pub parties: Sealed,
+}
+
+/// A channel.
+#[derive(Debug, Clone)]
+pub struct ChannelRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Id.
+    pub id: ChannelId,
+    /// Name.
+    pub name: String,
+    /// SHA-256 of its key.
+    pub key_hash: [u8; 32],
+}
+
+/// An institution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstitutionRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// `fixmedins_code`.
+    pub code: InstitutionCode,
+    /// `fixmedins_name`.
+    pub name: String,
+    /// `mdtrtarea_admvs`.
+    pub area: String,
+    /// `sub_mchid`.
+    pub merchant: String,
+    /// Its adapter's approved key.
+    pub key: Option<PublicKey>,
+    /// Suspended institutions may not connect and get no new orders.
+    pub suspended: bool,
+}
+
+/// A login.
+#[derive(Debug, Clone)]
+pub struct ChannelUserRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Id.
+    pub id: ChannelUserId,
+    /// Through which channel.
+    pub channel: ChannelId,
+    /// Keyed hash of the phone (purpose `phone`).
+    pub phone: Lookup,
+    /// The phone, sealed for purpose `phone`.
+    pub phone_sealed: Sealed,
+    /// The wallet's name for the payer, sealed for purpose `openid`.
+    pub openid_sealed: Option<Sealed>,
+}
+
+/// A binding.
+#[derive(Debug, Clone)]
+pub struct BindingRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Facts that decisions use.
+    pub facts: BindingFacts,
+    /// Whose phone.
+    pub channel_user: ChannelUserId,
+    /// Keyed hash of the document number (purpose `certno`).
+    pub certno: Lookup,
+    /// `journey::people::BoundPerson` as JSON, sealed for purpose `person`.
+    pub sealed: Sealed,
+    /// Unbound: kept for history.
+    pub unbound: bool,
+    /// Keyed hash of the phone that receives codes (purpose `phone`); level 2.
+    pub phone: Option<Lookup>,
+    /// Keyed hash of the card (purpose `card_no`); level 2.
+    pub card_no: Option<Lookup>,
+    /// The bureau's number for it; level 2.
+    pub bind_no: Option<String>,
+    /// When 1101 last answered: microseconds UTC.
+    pub checked_at_us: i64,
+    /// When it was made: microseconds UTC.
+    pub created_at_us: i64,
+}
+
+/// A visit card bound at the window.
+#[derive(Debug, Clone)]
+pub struct VisitCardRow {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Where it was issued.
+    pub institution: InstitutionCode,
+    /// Keyed hash of the visit card (purpose `visit_card_no`).
+    pub visit_card: Lookup,
+    /// Keyed hash of the person's document number (purpose `certno`).
+    pub certno: Lookup,
+    /// The bureau's number for the binding.
+    pub bind_no: String,
+    /// When: microseconds UTC.
+    pub created_at_us: i64,
+}
+
+/// A bill as lists and views read it.
+#[derive(Debug, Clone)]
+pub struct BillRow {
+    /// As stored.
+    pub bill: NewBill,
+    /// The last order for it, open or ended.
+    pub last_order: Option<OrderId>,
+}
+
+/// One line of an order's story.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct HistoryRow {
+    /// Version reached.
+    pub version: i64,
+    /// When: microseconds UTC.
+    pub at_us: i64,
+    /// Event.
+    pub event: String,
+    /// State before.
+    pub from: Option<String>,
+    /// State after.
+    pub to: String,
+    /// The event's data.
+    pub doc: serde_json::Value,
+}
+
+/// An action as a story shows it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ActionStory {
+    /// What.
+    pub kind: String,
+    /// When it was, or is, due: microseconds UTC.
+    pub due_at_us: i64,
+    /// Answered.
+    pub done: bool,
+    /// How often it was postponed.
+    pub attempts: i64,
+}
+
+/// Everything stored about one order.
+#[derive(Debug, Clone)]
+pub struct Story {
+    /// The order.
+    pub order: Order,
+    /// History, oldest first.
+    pub history: Vec<HistoryRow>,
+    /// Postings, oldest first.
+    pub postings: Vec<Posting>,
+    /// Actions, oldest first.
+    pub actions: Vec<ActionStory>,
+    /// Refunds.
+    pub refunds: Vec<Refund>,
+}
+
+/// A record waiting to be published.
+#[derive(Debug, Clone)]
+pub struct Unpublished {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Which order.
+    pub order: OrderId,
+    /// Its number within the order.
+    pub sequence: i64,
+    /// The CloudEvent as JSON text.
+    pub record: String,
+}
+
+/// Sums over one tenant, for `ledger verify` and the metrics.
+#[derive(Debug, Clone, Default)]
+pub struct LedgerSums {
+    /// Orders by public state.
+    pub orders: std::collections::BTreeMap<String, i64>,
+    /// Net of every account, in fen.
+    pub accounts: std::collections::BTreeMap<String, Fen>,
+    /// Violations found order by order.
+    pub violations: Vec<Violation>,
+}
+
+/// The record of truth.
+pub trait Store: Send + Sync {
+    // — the desk —
+
+    /// Claims, loads, decides and writes a batch in one transaction.
+    ///
+    /// A change that conflicts with another of the same batch, or with what was committed meanwhile, is left out whole
+    /// and reported [`Written::Moved`]; the others are written. `decide` is called once and must not block.
+    fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit;
+    /// Whether any of these events is in the history: tells what became of an [`Commit::Unknown`] batch.
+    fn landed(&self, tenant: TenantId, events: &[EventId]) -> Result<bool, StoreError>;
+
+    // — actions, leases, deadlines, records —
+
+    /// Says that this process lives.
+    fn renew_lease(&self, me: ProcessId, now_us: i64) -> Result<(), StoreError>;
+    /// Starts actions that are due and that nobody has started, and returns them: marked as this process's in one
+    /// statement.
+    fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
+    /// Adopts started, unanswered actions of processes whose lease was last renewed before `dead_before_us`. The
+    /// adopter asks; it never sends them again.
+    fn adopt(&self, me: ProcessId, dead_before_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
+    /// Orders whose deadline has passed.
+    fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError>;
+    /// When the next action or deadline is due: microseconds UTC.
+    fn next_due(&self) -> Result<Option<i64>, StoreError>;
+    /// Records nobody has published yet, per order in sequence.
+    fn unpublished(&self, most: u32) -> Result<Vec<Unpublished>, StoreError>;
+    /// Marks them published, one statement per batch.
+    fn mark_published(&self, records: &[(TenantId, OrderId, i64)]) -> Result<(), StoreError>;
+
+    // — set-up —
+
+    /// Adds a tenant.
+    fn add_tenant(&self, row: &TenantRow) -> Result<(), StoreError>;
+    /// Every tenant.
+    fn tenants(&self) -> Result<Vec<TenantRow>, StoreError>;
+    /// Adds a channel.
+    fn add_channel(&self, row: &ChannelRow) -> Result<(), StoreError>;
+    /// Finds a channel by the hash of its key.
+    fn channel(&self, key_hash: &[u8; 32]) -> Result<Option<ChannelRow>, StoreError>;
+    /// Adds an institution or changes it.
+    fn put_institution(&self, row: &InstitutionRow) -> Result<(), StoreError>;
+    /// One institution.
+    fn institution(&self, tenant: TenantId, code: &InstitutionCode) -> Result<Option<InstitutionRow>, StoreError>;
+    /// Every institution of every tenant with this adapter key.
+    fn institutions_by_key(&self, key: &PublicKey) -> Result<Vec<InstitutionRow>, StoreError>;
+    /// A tenant's institutions.
+    fn institutions(&self, tenant: TenantId) -> Result<Vec<InstitutionRow>, StoreError>;
+
+    // — people —
+
+    /// The login of a phone in a channel; made if it is new; `openid` replaces the stored one when given.
+    fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError>;
+    /// One login.
+    fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError>;
+    /// Adds a binding with the caller's first answer in one commit; `false` if the key was used meanwhile, or if the
+    /// same login already holds a live binding of this document.
+    fn add_binding(&self, row: &BindingRow, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError>;
+    /// Changes a binding guarded by its epoch before the change; `false` if it has moved.
+    fn put_binding(
+        &self,
+        before_epoch: i64,
+        row: &BindingRow,
+        answer: Option<(&CallerKey, &[u8])>,
+    ) -> Result<bool, StoreError>;
+    /// One binding.
+    fn binding(&self, tenant: TenantId, id: BindingId) -> Result<Option<BindingRow>, StoreError>;
+    /// A login's live bindings.
+    fn bindings_of(&self, tenant: TenantId, user: ChannelUserId) -> Result<Vec<BindingRow>, StoreError>;
+    /// Live bindings of an insured person.
+    fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
+    /// The logins that may see bills of this document number.
+    fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
+    /// Binds a visit card; replaces an older binding of the same card.
+    fn put_visit_card(&self, row: &VisitCardRow) -> Result<(), StoreError>;
+    /// Finds a visit card.
+    fn visit_card(
+        &self,
+        tenant: TenantId,
+        institution: &InstitutionCode,
+        visit_card: &Lookup,
+    ) -> Result<Option<VisitCardRow>, StoreError>;
+    /// The first answer under a key.
+    fn first_answer(&self, tenant: TenantId, key: &CallerKey) -> Result<Option<FirstAnswer>, StoreError>;
+    /// Keeps an answer that no order's commit carries (a bureau notice, a window binding); `false` if there is one.
+    fn keep_answer(&self, tenant: TenantId, key: &CallerKey, response: &[u8]) -> Result<bool, StoreError>;
+
+    // — reading —
+
+    /// Bills of these patients, newest first.
+    fn bills_of(&self, tenant: TenantId, patients: &[Lookup], most: u32) -> Result<Vec<BillRow>, StoreError>;
+    /// One bill.
+    fn bill(&self, tenant: TenantId, id: BillId) -> Result<Option<BillRow>, StoreError>;
+    /// One bill by its institution's number.
+    fn bill_by_no(
+        &self,
+        tenant: TenantId,
+        institution: &InstitutionCode,
+        bill_no: &str,
+    ) -> Result<Option<BillRow>, StoreError>;
+    /// One order.
+    fn order(&self, tenant: TenantId, id: OrderId) -> Result<Option<Order>, StoreError>;
+    /// A payer's orders, newest first.
+    fn orders_of(&self, tenant: TenantId, payer: ChannelUserId, most: u32) -> Result<Vec<Order>, StoreError>;
+    /// An institution's orders created in `[from_us, to_us)`.
+    fn orders_between(
+        &self,
+        tenant: TenantId,
+        institution: &InstitutionCode,
+        from_us: i64,
+        to_us: i64,
+        most: u32,
+    ) -> Result<Vec<Order>, StoreError>;
+    /// Orders in a public state, oldest first; every state when none is named.
+    fn orders_in(&self, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError>;
+    /// An insured person's orders that stand in Priced.
+    fn priced_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<OrderId>, StoreError>;
+    /// Open orders under a binding.
+    fn open_under_binding(&self, tenant: TenantId, binding: BindingId) -> Result<Vec<OrderId>, StoreError>;
+    /// The bureau's word on every line of one price.
+    fn price_lines(&self, tenant: TenantId, order: OrderId, number: u32) -> Result<Vec<LineResult>, StoreError>;
+    /// The sealed 2207 reply of a settlement.
+    fn settlement_reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, StoreError>;
+    /// One refund.
+    fn refund(&self, tenant: TenantId, id: RefundId) -> Result<Option<Refund>, StoreError>;
+    /// A refund by its institution's number.
+    fn refund_by_no(
+        &self,
+        tenant: TenantId,
+        institution: &InstitutionCode,
+        refund_no: &str,
+    ) -> Result<Option<Refund>, StoreError>;
+    /// Everything about one order, whichever tenant's.
+    fn story(&self, id: OrderId) -> Result<Option<Story>, StoreError>;
+    /// Sums one tenant's books and checks every order.
+    fn verify(&self, tenant: TenantId) -> Result<LedgerSums, StoreError>;
+}
