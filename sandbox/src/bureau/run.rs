@@ -10,7 +10,7 @@ use super::config::Config;
 use super::core::Core;
 use super::seal::Keys;
 use super::server::{self, Bureau};
-use crate::http::{print_ready, rules_from, until_told_to_stop};
+use crate::http::{StopSignals, print_ready, rules_from};
 use crate::snapshot;
 
 /// How often a changed state is written.
@@ -60,15 +60,16 @@ pub async fn run(options: Options) -> io::Result<()> {
     for rule in options.faults.as_deref().map(rules_from).transpose()?.unwrap_or_default() {
         bureau.faults.add(rule);
     }
+    let signals = StopSignals::catch()?;
     let running = server::start(Arc::clone(&bureau), &options.listen).await?;
     let mut saver = Saver { bureau, file: options.state, saved_revision: None };
     saver.save().await?;
     print_ready("bureau", &running.url);
-    let stopped = until_told_to_stop();
+    let stopped = signals.told_to_stop();
     tokio::pin!(stopped);
     loop {
         tokio::select! {
-            told = &mut stopped => { told?; break; }
+            () = &mut stopped => break,
             () = tokio::time::sleep(SAVE_EVERY) => saver.save().await?,
         }
     }
