@@ -5,5 +5,10 @@
 
 pub mod clock;
 pub mod domain;
+pub mod ephemeral;
+pub mod errands;
+pub mod events;
+pub mod journey;
 pub mod parties;
+pub mod settings;
 pub mod store;

@@ -153,6 +153,9 @@ pub struct WorkItem {
     pub id: MessageId,
     /// When it arrived: microseconds UTC.
     pub received_at_us: i64,
+    /// Follows the payment from the phone to the HIS and back: log it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
     /// What is wanted.
     pub work: crate::link::ToInstitution,
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! platform → Opening::Challenge { nonce }
 //! adapter  → Opening::Hello { institution, key, signature over hello_bytes(nonce, institution) }
-//! platform → Opening::Welcome { heartbeat_s }   or   Opening::Refused { problem } and close
+//! platform → Opening::Welcome { platform_key, heartbeat_s, … }   or   Opening::Refused { problem } and close
 //! then both ways: Frame (text), WebSocket ping every heartbeat_s seconds from the adapter
 //! ```
 //!
@@ -54,6 +54,9 @@ pub enum Opening {
         server_time_us: i64,
         /// The institution's name as the platform knows it.
         institution_name: String,
+        /// The key that signs every frame of the platform. The adapter keeps it at first contact and refuses another
+        /// one until its operator has removed the kept one.
+        platform_key: PublicKey,
     },
     /// Refused; the connection closes after this.
     Refused {

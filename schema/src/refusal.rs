@@ -178,6 +178,8 @@ codes! {
         "The adapter's key is not approved; nothing was done. Have its public key approved.";
     AlreadyConnected = "ALREADY_CONNECTED", 409, Later, "同一密钥已有连接，本次拒绝。请检查是否重复启动。",
         "This key is already connected. Check whether the adapter was started twice.";
+    PlatformUnreachable = "PLATFORM_UNREACHABLE", 503, Later, "暂时无法连接统付平台，本次未作任何处理，资金状态未改变。请稍后重试。",
+        "The platform cannot be reached; nothing was done and no money moved. Try again shortly.";
     Internal = "INTERNAL", 500, AfterLooking, "系统内部错误，资金状态请以订单为准，请勿重复支付。请提供追踪号联系客服。",
         "Something failed on our side. The order shows what happened to the money; do not pay again. Quote the trace id.";
 }

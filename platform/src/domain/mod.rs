@@ -5,6 +5,7 @@ pub mod bill;
 pub mod binding;
 pub mod code;
 pub mod deadline;
+pub mod diagram;
 pub mod invariants;
 pub mod order;
 pub mod posting;

@@ -42,3 +42,22 @@ impl<T> Answer<T> {
         }
     }
 }
+
+/// A party's client on its way to an [`Answer`]: everything that is not "done", for use with `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum No {
+    /// They said no, and nothing was done.
+    Refused(Refused),
+    /// It may or may not have been done.
+    Unknown(String),
+}
+
+impl<T> From<Result<T, No>> for Answer<T> {
+    fn from(result: Result<T, No>) -> Answer<T> {
+        match result {
+            Ok(value) => Answer::Done(value),
+            Err(No::Refused(refused)) => Answer::Refused(refused),
+            Err(No::Unknown(why)) => Answer::Unknown(why),
+        }
+    }
+}

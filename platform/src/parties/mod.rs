@@ -5,7 +5,10 @@
 
 pub mod answer;
 pub mod bureau;
+mod china;
 pub mod link;
 pub mod outbound;
+pub mod secret;
 pub mod sms;
 pub mod wallet;
+pub mod words;

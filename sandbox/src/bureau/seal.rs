@@ -11,6 +11,8 @@ use sm2::elliptic_curve::sec1::ToSec1Point;
 use sm2::pke::{DecryptingKey, EncryptingKey};
 use sm2::{PublicKey, SecretKey};
 
+use crate::clock::system_random;
+
 /// Both secret keys, as 32 bytes in hexadecimal. Kept with the state so that a restart keeps the public keys.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Keys {
@@ -22,7 +24,7 @@ impl Keys {
     /// Fresh keys from the operating system.
     pub fn generate() -> Keys {
         let mut seed = [0_u8; 32];
-        crate::clock::system_random().fill(&mut seed).expect("the operating system gives random bytes");
+        system_random().fill(&mut seed).expect("the operating system gives random bytes");
         Keys::derive(&seed)
     }
 

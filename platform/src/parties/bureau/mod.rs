@@ -1,11 +1,20 @@
 //! 医保核心: the bureau's core system, over the national envelope (wire.md §1).
 
+pub mod client;
+mod config;
+mod envelope;
+mod mapping;
+pub mod notice;
+mod status;
+
 use async_trait::async_trait;
 use schema::link::{BureauReply, SettleInputs};
 use schema::personal::{CardNo, CertNo, PersonName, PsnNo, SealedPassword};
 
 use crate::domain::settlement::Settlement;
 use crate::parties::answer::Answer;
+
+pub use config::{BureauConfig, Dialect, OwnInstitution};
 
 /// The institution in whose name a call is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,4 +145,10 @@ pub trait Bureau: Send + Sync {
     fn can_ask_by_visit(&self) -> bool;
     /// The bureau's SM2 public key for card passwords, Base64.
     fn sm2_public_key(&self) -> &str;
+    /// Verifies and reads what the bureau posted to us. `headers` have lower-case names.
+    fn open_notice(
+        &self,
+        headers: &[(String, String)],
+        body: &[u8],
+    ) -> Result<notice::LossNotice, notice::NotBelieved>;
 }

@@ -1,9 +1,16 @@
 //! The city's SMS gateway.
 
+pub mod client;
+mod config;
+mod mapping;
+mod status;
+
 use async_trait::async_trait;
 use schema::personal::Phone;
 
 use crate::parties::answer::Answer;
+
+pub use config::SmsConfig;
 
 /// One message.
 #[derive(Debug, Clone)]

@@ -1,11 +1,20 @@
 //! 个人支付渠道: WeChat Pay APIv3 in partner mode (wire.md §4). Money goes to the institution's own sub-merchant.
 
+pub mod client;
+mod config;
+mod mapping;
+mod signature;
+mod status;
+
 use async_trait::async_trait;
 use schema::mobile::WalletView;
 use schema::money::Fen;
 use schema::personal::Openid;
 
 use crate::parties::answer::Answer;
+
+pub use config::WalletConfig;
+pub use signature::BadKey;
 
 /// A wallet order to open.
 #[derive(Debug, Clone)]

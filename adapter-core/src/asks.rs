@@ -1,0 +1,202 @@
+//! Asking the platform something and waiting for its answer, at most so long.
+
+use std::sync::Arc;
+
+use schema::bill::BillDraft;
+use schema::his;
+use schema::ids::MessageId;
+use schema::link::{Body, MOST_FRAME_BYTES, Reply, ToPlatform};
+use schema::refusal::{Code, Refusal};
+use tokio::sync::oneshot;
+
+use crate::core::Core;
+use crate::journal::{AskKind, Asked, JournalFault, NewAsk};
+use crate::outbox::{About, Outgoing};
+use crate::settings::ms;
+
+/// What a bill that was posted has become.
+pub(crate) enum BillTaken {
+    /// Durable here and on its way.
+    Accepted,
+    /// The platform has refused it; the HIS hears so when it posts it again.
+    Refused(Box<schema::refusal::Problem>),
+}
+
+/// Everything a caller must do when a change got no answer in time, in both languages.
+const TREAT_AS_IN_PROGRESS: &str = "未得到平台答复，请求已保存并会继续送达：请按“支付中”处理，勿在窗口收费，稍后以同样内容重试 / \
+     no answer of the platform yet; the request is kept and will be delivered: treat the bill as in progress, do not \
+     charge it, repeat the same request shortly";
+
+impl From<JournalFault> for Refusal {
+    fn from(fault: JournalFault) -> Refusal {
+        Refusal::new(Code::Internal, fault.to_string()).in_words("适配器本地存储失败 / the adapter's disk failed")
+    }
+}
+
+/// Takes a bill: durable when this returns.
+pub(crate) async fn bill(core: &Core, draft: Box<BillDraft>, trace_id: &str) -> Result<BillTaken, Refusal> {
+    let bill_no = draft.bill_no.clone();
+    let payload = payload(&ToPlatform::Bill(draft))?;
+    let id = core.clock.message_id();
+    let new = NewAsk {
+        id,
+        kind: AskKind::Bill,
+        subject: bill_no.clone(),
+        payload: Arc::clone(&payload),
+        trace_id: trace_id.to_owned(),
+        anew: false,
+    };
+    let send = |id| {
+        core.outbox.add(Outgoing {
+            id,
+            about: About::NewBill(bill_no.clone()),
+            trace_id: trace_id.to_owned(),
+            payload: Some(Arc::clone(&payload)),
+            durable: true,
+        });
+    };
+    match core.journal.ask(&new).await? {
+        Asked::Stored => {
+            send(id);
+            Ok(BillTaken::Accepted)
+        }
+        Asked::Already { id, reply: None } => {
+            send(id);
+            Ok(BillTaken::Accepted)
+        }
+        Asked::Already { reply: Some(text), .. } => match read_reply(&text)? {
+            Reply::Refused(problem) => Ok(BillTaken::Refused(Box::new(problem))),
+            _ => Ok(BillTaken::Accepted),
+        },
+        Asked::Changed => Err(Refusal::new(Code::BillChanged, "a bill number was posted with other content")),
+    }
+}
+
+/// Asks for a change and waits. The ask is durable before anything else happens and is delivered whether or not
+/// somebody still waits; the same ask again joins it, or gets the answer that came meanwhile.
+pub(crate) async fn change(
+    core: &Core,
+    kind: AskKind,
+    subject: &str,
+    ask: &ToPlatform,
+    trace_id: &str,
+) -> Result<Arc<Reply>, Refusal> {
+    let payload = payload(ask)?;
+    let about = about(ask);
+    let mut anew = false;
+    loop {
+        let id = core.clock.message_id();
+        let new = NewAsk {
+            id,
+            kind,
+            subject: subject.to_owned(),
+            payload: Arc::clone(&payload),
+            trace_id: trace_id.to_owned(),
+            anew,
+        };
+        let id = match core.journal.ask(&new).await? {
+            Asked::Stored => id,
+            Asked::Already { id, reply: None } => id,
+            Asked::Already { id, reply: Some(text) } => {
+                let reply = read_reply(&text)?;
+                if core.outbox.take_missed(id) || is_final(&reply) {
+                    return Ok(Arc::new(reply));
+                }
+                anew = true;
+                continue;
+            }
+            Asked::Changed => {
+                return Err(Refusal::new(Code::RefundChanged, "a refund number was used with other content"));
+            }
+        };
+        let reply = core.outbox.add_and_wait(Outgoing {
+            id,
+            about: about.clone(),
+            trace_id: trace_id.to_owned(),
+            payload: Some(Arc::clone(&payload)),
+            durable: true,
+        });
+        return wait(core, reply).await.ok_or_else(|| {
+            Refusal::new(Code::OutcomeUnknown, "no reply in time").in_words(TREAT_AS_IN_PROGRESS).after_s(2)
+        });
+    }
+}
+
+/// Asks something that changes nothing, or that must not be stored, and waits. Given up when no answer came.
+pub(crate) async fn passing(core: &Core, ask: &ToPlatform, trace_id: &str) -> Result<Arc<Reply>, Refusal> {
+    let id = core.clock.message_id();
+    let reply = core.outbox.add_and_wait(Outgoing {
+        id,
+        about: about(ask),
+        trace_id: trace_id.to_owned(),
+        payload: Some(payload(ask)?),
+        durable: false,
+    });
+    let given_up = GiveUp { core, id };
+    let reply = wait(core, reply).await;
+    drop(given_up);
+    reply.ok_or_else(|| {
+        let detail = core.link.borrow().fault.clone().unwrap_or_else(|| "no reply in time".to_owned());
+        Refusal::new(Code::PlatformUnreachable, detail).after_s(5)
+    })
+}
+
+/// Takes an ask that lives in memory out of the outbox, also when its caller hung up.
+struct GiveUp<'a> {
+    core: &'a Core,
+    id: MessageId,
+}
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.core.outbox.give_up(self.id);
+    }
+}
+
+async fn wait(core: &Core, reply: oneshot::Receiver<Arc<Reply>>) -> Option<Arc<Reply>> {
+    tokio::time::timeout(ms(core.settings.link.answer_wait_ms), reply).await.ok()?.ok()
+}
+
+/// Whether asking again could not bring another answer. A bill that was released stays released; everything else
+/// may have moved on, so it is asked anew.
+fn is_final(reply: &Reply) -> bool {
+    matches!(reply, Reply::Claimed(his::ClaimAnswer::Released))
+}
+
+fn about(ask: &ToPlatform) -> About {
+    match ask {
+        ToPlatform::Bill(draft) => About::NewBill(draft.bill_no.clone()),
+        ToPlatform::Withdraw(named) | ToPlatform::Claim(named) | ToPlatform::OrderQuery(named) => {
+            About::OfBill(named.bill_no.clone())
+        }
+        ToPlatform::Refund(_) | ToPlatform::DayList(_) | ToPlatform::BindVisitCard(_) => About::Alone,
+    }
+}
+
+/// The ask as JSON text, refused if it could not pass the link.
+fn payload(ask: &ToPlatform) -> Result<Arc<str>, Refusal> {
+    let text = serde_json::to_string(&Body::ToPlatform { ask: ask.clone() })
+        .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+    fits_frame(&text)?;
+    Ok(text.into())
+}
+
+/// Refuses a payload that would make a frame larger than the link takes.
+pub(crate) fn fits_frame(payload: &str) -> Result<(), Refusal> {
+    // Ids, trace, signature and field names take less than this.
+    const AROUND: usize = 512;
+    // Inside a frame the payload is a JSON string: quotes and backslashes double.
+    let escaped = payload.len() + payload.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
+    if escaped + AROUND > MOST_FRAME_BYTES {
+        return Err(Refusal::new(Code::TooLarge, format!("{escaped} bytes do not fit a frame")));
+    }
+    Ok(())
+}
+
+/// Reads a reply back from the journal.
+pub(crate) fn read_reply(text: &str) -> Result<Reply, Refusal> {
+    match serde_json::from_str(text) {
+        Ok(Body::Reply { reply }) => Ok(reply),
+        _ => Err(Refusal::new(Code::Internal, "a stored reply cannot be read back")),
+    }
+}

@@ -1,0 +1,27 @@
+//! Deny by default: everything under `/his` needs the API key.
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use schema::refusal::Code;
+
+use super::problem::Refused;
+use super::trace::Trace;
+use crate::core::Core;
+
+/// Lets through who shows `Authorization: Bearer <api key>`.
+pub(crate) async fn middleware(
+    core: web::Data<Core>,
+    trace: Trace,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = shown.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+    if !token.is_some_and(|token| core.api_key.is(token)) {
+        return Err(Refused::code(Code::Unauthenticated, "no API key or a wrong one", &trace).into());
+    }
+    next.call(request).await
+}

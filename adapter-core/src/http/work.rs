@@ -1,0 +1,82 @@
+//! What the platform wants of the HIS: fetched by long poll, answered by id.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+use schema::his::{WorkAnswer, WorkItem};
+use schema::ids::MessageId;
+use schema::refusal::{Code, Fault, Refusal};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::body;
+use super::problem::Refused;
+use super::trace::{HEADER, Trace};
+use crate::core::Core;
+use crate::settings::ms;
+use crate::work_answer;
+
+/// The answer is durable; the first one counts, and every repeat is acknowledged with these same words.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkAcknowledged {
+    /// The item.
+    #[schema(value_type = String, format = Uuid)]
+    id: MessageId,
+    /// When its first answer came: microseconds UTC.
+    answered_at_us: i64,
+}
+
+/// `?wait_s=25&most=10`
+#[derive(Debug, Deserialize)]
+pub(crate) struct Poll {
+    wait_s: Option<String>,
+    most: Option<String>,
+}
+
+pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<Poll>) -> Result<HttpResponse, Refused> {
+    let mut faults = Vec::new();
+    let mut number = |at: &str, text: &Option<String>, default: u64, range: std::ops::RangeInclusive<u64>| {
+        let Some(text) = text else { return default };
+        match text.parse::<u64>() {
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (low, high) = (range.start(), range.end());
+                faults.push(Fault::new(at, format!("须为{low}至{high}的整数"), format!("must be {low} to {high}")));
+                default
+            }
+        }
+    };
+    let wait_s = number("wait_s", &poll.wait_s, 25, 0..=60);
+    let most = number("most", &poll.most, 10, 1..=100);
+    if !faults.is_empty() {
+        return Err(Refused::new(&Refusal::faulty(Code::Invalid, faults), &trace));
+    }
+    let quiet = ms(core.settings.work.again_ms);
+    let deadline = Instant::now() + Duration::from_secs(wait_s);
+    let items: Vec<Arc<WorkItem>> = tokio::select! {
+        items = core.work.wait(usize::try_from(most).unwrap_or(10), quiet, deadline) => items,
+        () = core.stopped() => Vec::new(),
+    };
+    Ok(HttpResponse::Ok().json(items.iter().map(AsRef::as_ref).collect::<Vec<&WorkItem>>()))
+}
+
+pub(crate) async fn answer(
+    core: web::Data<Core>,
+    trace: Trace,
+    id: web::Path<String>,
+    body: web::Payload,
+) -> Result<HttpResponse, Refused> {
+    let refused = |refusal: Refusal| Refused::new(&refusal, &trace);
+    let Ok(id) = id.parse::<MessageId>() else {
+        return Err(Refused::code(Code::NotFound, "the id is no uuid", &trace));
+    };
+    let answer: WorkAnswer = body::read(&core, body).await.map_err(refused)?;
+    let done = work_answer::give(&core, id, answer.reply).await.map_err(refused)?;
+    let mut response = HttpResponse::Ok();
+    if let Some(work_trace) = &done.trace_id {
+        response.insert_header((HEADER, work_trace.as_str()));
+    }
+    Ok(response.json(WorkAcknowledged { id, answered_at_us: done.answered_us }))
+}

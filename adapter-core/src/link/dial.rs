@@ -1,0 +1,303 @@
+//! One attempt to open the link: name, socket, TLS, WebSocket, opening. Each failure knows its stage and the sentence
+//! that can be sent to whoever can mend it.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::Url;
+use schema::ids::InstitutionCode;
+use schema::link::{MOST_FRAME_BYTES, Opening, hello_bytes};
+use schema::refusal::Problem;
+use schema::sign::{PublicKey, SigningKey};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+
+use crate::core::Core;
+use crate::keys::{Home, HomeFault};
+use crate::settings::{Settings, ms};
+
+/// The socket of an open link.
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// The version of the protocol that is spoken here.
+const PROTOCOL: u16 = 1;
+
+/// Whom to dial, and as whom.
+#[derive(Debug)]
+pub struct Target<'a> {
+    /// `wss://host/link/v1`.
+    pub url: &'a str,
+    /// The institution.
+    pub institution: InstitutionCode,
+    /// Its key.
+    pub key: &'a SigningKey,
+    /// Where the platform's key is kept.
+    pub home: &'a Home,
+    /// How long the whole attempt may take.
+    pub timeout: Duration,
+}
+
+impl<'a> Target<'a> {
+    /// The running adapter's target.
+    pub(crate) fn of(core: &'a Core) -> Target<'a> {
+        Target::new(&core.settings, &core.key, &core.home)
+    }
+
+    /// A target made of settings and secrets.
+    pub fn new(settings: &'a Settings, key: &'a SigningKey, home: &'a Home) -> Target<'a> {
+        Target {
+            url: &settings.link.platform,
+            institution: settings.institution_code(),
+            key,
+            home,
+            timeout: ms(settings.link.connect_timeout_ms),
+        }
+    }
+}
+
+/// An open link.
+#[derive(Debug)]
+pub struct Opened {
+    pub(crate) socket: Socket,
+    /// How often to ping.
+    pub heartbeat: Duration,
+    /// The platform's time when it welcomed us: microseconds UTC.
+    pub server_time_us: i64,
+    /// The institution's name as the platform knows it.
+    pub institution_name: String,
+    /// What the platform signs with.
+    pub platform_key: PublicKey,
+}
+
+/// How far an attempt came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Finding the host's address.
+    Dns,
+    /// Reaching its port.
+    Tcp,
+    /// TLS.
+    Tls,
+    /// The WebSocket upgrade.
+    Upgrade,
+    /// The opening words.
+    Opening,
+}
+
+impl Stage {
+    /// One word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Stage::Dns => "dns",
+            Stage::Tcp => "tcp",
+            Stage::Tls => "tls",
+            Stage::Upgrade => "websocket",
+            Stage::Opening => "opening",
+        }
+    }
+}
+
+/// Why the link could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DialFault {
+    /// The name has no address.
+    #[error("域名 {host} 无法解析，请网络管理员配置DNS解析 / the name {host} does not resolve: {detail}")]
+    Dns {
+        /// The name.
+        host: String,
+        /// The system's reason.
+        detail: String,
+    },
+    /// The port cannot be reached.
+    #[error(
+        "无法建立到 {host}:{port} 的TCP连接（出站），请网络管理员放行 / \
+         no outbound TCP connection to {host}:{port}: {detail}"
+    )]
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// The system's reason.
+        detail: String,
+    },
+    /// TLS failed.
+    #[error("与 {host} 的TLS握手失败，请检查是否有代理或证书替换 / TLS with {host} failed: {detail}")]
+    Tls {
+        /// The host.
+        host: String,
+        /// The reason.
+        detail: String,
+    },
+    /// Something answered, but not with a WebSocket.
+    #[error(
+        "{host} 应答了HTTP {status}，未升级为WebSocket，请检查地址与代理 / \
+         {host} answered HTTP {status} instead of a WebSocket"
+    )]
+    Upgrade {
+        /// The host.
+        host: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// It took too long.
+    #[error("连接在 {} 阶段超时 / no answer in time at stage {}", .0.as_str(), .0.as_str())]
+    Slow(Stage),
+    /// The platform said no.
+    #[error("平台拒绝：{} / refused ({}): {}", .0.title, .0.code, .0.title_en)]
+    Refused(Box<Problem>),
+    /// The platform is not the one we met first.
+    #[error(
+        "平台公钥与首次连接时不同（原 {kept}，现 {offered}）。请向平台经办核实；确认更换后删除 {path} 再重启 / \
+         the platform's key is not the one kept at first contact (kept {kept}, offered {offered}). Ask the platform's \
+         operators; if the change is theirs, remove {path}"
+    )]
+    OtherPlatform {
+        /// What was kept.
+        kept: Box<PublicKey>,
+        /// What was offered.
+        offered: Box<PublicKey>,
+        /// Where it is kept.
+        path: String,
+    },
+    /// The other side does not speak the protocol, or hung up.
+    #[error("对端未按协议应答 / the other side did not speak the protocol: {0}")]
+    NotTheProtocol(String),
+    /// Our own directory failed.
+    #[error(transparent)]
+    Home(#[from] HomeFault),
+}
+
+impl DialFault {
+    /// How far the attempt came.
+    pub fn stage(&self) -> Stage {
+        match self {
+            DialFault::Dns { .. } => Stage::Dns,
+            DialFault::Tcp { .. } => Stage::Tcp,
+            DialFault::Tls { .. } => Stage::Tls,
+            DialFault::Upgrade { .. } => Stage::Upgrade,
+            DialFault::Slow(stage) => *stage,
+            DialFault::Refused(_)
+            | DialFault::OtherPlatform { .. }
+            | DialFault::NotTheProtocol(_)
+            | DialFault::Home(_) => Stage::Opening,
+        }
+    }
+}
+
+/// Opens the link once.
+pub async fn dial(target: &Target<'_>) -> Result<Opened, DialFault> {
+    let deadline = tokio::time::Instant::now() + target.timeout;
+    let url = Url::parse(target.url).map_err(|error| DialFault::NotTheProtocol(error.to_string()))?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let port = url.port_or_known_default().unwrap_or(443);
+
+    let stream = within(deadline, Stage::Tcp, connect(&host, port)).await??;
+    let tls = url.scheme() == "wss";
+    let upgrade = upgrade(target.url, stream, &host, tls);
+    let socket = within(deadline, if tls { Stage::Tls } else { Stage::Upgrade }, upgrade).await??;
+    within(deadline, Stage::Opening, open(target, socket)).await?
+}
+
+async fn within<T>(
+    deadline: tokio::time::Instant,
+    stage: Stage,
+    work: impl Future<Output = T>,
+) -> Result<T, DialFault> {
+    tokio::time::timeout_at(deadline, work).await.map_err(|_| DialFault::Slow(stage))
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, DialFault> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let dns = |detail: String| DialFault::Dns { host: host.to_owned(), detail };
+    let addresses: Vec<_> =
+        tokio::net::lookup_host((bare, port)).await.map_err(|error| dns(error.to_string()))?.collect();
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Frames are small and people wait for them.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(error) => Err(DialFault::Tcp { host: host.to_owned(), port, detail: error.to_string() }),
+        None => Err(dns("no address".to_owned())),
+    }
+}
+
+async fn upgrade(url: &str, stream: TcpStream, host: &str, tls: bool) -> Result<Socket, DialFault> {
+    let mut config = WebSocketConfig::default();
+    config.max_message_size = Some(MOST_FRAME_BYTES);
+    config.max_frame_size = Some(MOST_FRAME_BYTES);
+    config.read_buffer_size = 16 * 1024;
+    let host = host.to_owned();
+    match client_async_tls_with_config(url, stream, Some(config), None).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(WsError::Http(response)) => Err(DialFault::Upgrade { host, status: response.status().as_u16() }),
+        Err(WsError::Tls(error)) => Err(DialFault::Tls { host, detail: error.to_string() }),
+        Err(WsError::Io(error)) if tls => Err(DialFault::Tls { host, detail: error.to_string() }),
+        Err(error) => Err(DialFault::NotTheProtocol(error.to_string())),
+    }
+}
+
+async fn open(target: &Target<'_>, mut socket: Socket) -> Result<Opened, DialFault> {
+    let odd = |what: &str| DialFault::NotTheProtocol(what.to_owned());
+    let nonce = match hear(&mut socket).await? {
+        Opening::Challenge { nonce } => nonce,
+        Opening::Refused { problem } => return Err(DialFault::Refused(Box::new(problem))),
+        Opening::Hello { .. } | Opening::Welcome { .. } => return Err(odd("the first word was no challenge")),
+    };
+    let hello = Opening::Hello {
+        protocol: PROTOCOL,
+        institution: target.institution.clone(),
+        key: target.key.public(),
+        signature: target.key.sign(&hello_bytes(&nonce, &target.institution)),
+        adapter_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let text = serde_json::to_string(&hello).map_err(|error| odd(&error.to_string()))?;
+    socket.send(Message::text(text)).await.map_err(|error| odd(&error.to_string()))?;
+    match hear(&mut socket).await? {
+        Opening::Welcome { heartbeat_s, server_time_us, institution_name, platform_key } => {
+            recognise(target.home, &platform_key)?;
+            let heartbeat = Duration::from_secs(heartbeat_s.clamp(1, 3600));
+            Ok(Opened { socket, heartbeat, server_time_us, institution_name, platform_key })
+        }
+        Opening::Refused { problem } => Err(DialFault::Refused(Box::new(problem))),
+        Opening::Challenge { .. } | Opening::Hello { .. } => Err(odd("the second word was neither yes nor no")),
+    }
+}
+
+/// Trust on first use: keeps the platform's key at first contact and accepts no other afterwards.
+fn recognise(home: &Home, offered: &PublicKey) -> Result<(), DialFault> {
+    match home.platform_key()? {
+        None => Ok(home.keep_platform_key(offered)?),
+        Some(kept) if kept == *offered => Ok(()),
+        Some(kept) => Err(DialFault::OtherPlatform {
+            kept: Box::new(kept),
+            offered: Box::new(offered.clone()),
+            path: home.file("platform.pub").display().to_string(),
+        }),
+    }
+}
+
+async fn hear(socket: &mut Socket) -> Result<Opening, DialFault> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => {
+                return serde_json::from_str(&text).map_err(|error| DialFault::NotTheProtocol(error.to_string()));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(DialFault::NotTheProtocol("binary message".to_owned())),
+            Some(Ok(Message::Close(_))) | None => {
+                return Err(DialFault::NotTheProtocol("hung up during the opening".to_owned()));
+            }
+            Some(Err(error)) => return Err(DialFault::NotTheProtocol(error.to_string())),
+        }
+    }
+}

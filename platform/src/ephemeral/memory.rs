@@ -1,0 +1,125 @@
+//! Ephemeral state in this process. It forgets when the process ends, which its epoch says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use schema::ids::{ChannelUserId, TenantId};
+use schema::mobile::Bell;
+use tokio::sync::broadcast;
+
+use super::{Ephemeral, Unreachable};
+use crate::clock::Clock;
+
+/// How many bells a slow listener may be behind.
+const BELLS_MAX: usize = 64;
+/// Expired keys are swept when the table has grown by this much.
+const SWEEP_EVERY: usize = 4096;
+
+/// In-process ephemeral state.
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    epoch: u64,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    kept: HashMap<(TenantId, String), Kept>,
+    swept_at: usize,
+    bells: HashMap<(TenantId, ChannelUserId), broadcast::Sender<Bell>>,
+}
+
+struct Kept {
+    value: Vec<u8>,
+    count: u32,
+    until_us: i64,
+}
+
+impl Memory {
+    /// Empty, with an epoch of its own.
+    pub fn new(clock: Arc<dyn Clock>) -> Memory {
+        let mut epoch = [0_u8; 8];
+        clock.fill(&mut epoch);
+        Memory { clock, epoch: u64::from_be_bytes(epoch), inner: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The live entry under a key, made if it is absent or expired; and whether it was made.
+    fn with<T>(&self, tenant: TenantId, key: &str, life_ms: i64, then: impl FnOnce(&mut Kept, bool) -> T) -> T {
+        let now_us = self.clock.now_us();
+        let mut inner = self.lock();
+        if inner.kept.len() > inner.swept_at + SWEEP_EVERY {
+            inner.kept.retain(|_, kept| kept.until_us > now_us);
+            inner.swept_at = inner.kept.len();
+        }
+        let fresh = || Kept { value: Vec::new(), count: 0, until_us: now_us.saturating_add(life_ms * 1000) };
+        let mut made = false;
+        let entry = inner.kept.entry((tenant, key.to_owned())).or_insert_with(|| {
+            made = true;
+            fresh()
+        });
+        if entry.until_us <= now_us {
+            *entry = fresh();
+            made = true;
+        }
+        then(entry, made)
+    }
+}
+
+#[async_trait]
+impl Ephemeral for Memory {
+    async fn epoch(&self) -> Result<u64, Unreachable> {
+        Ok(self.epoch)
+    }
+
+    async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<u32, Unreachable> {
+        Ok(self.with(tenant, key, life_ms, |kept, _| {
+            kept.count = kept.count.saturating_add(1);
+            kept.count
+        }))
+    }
+
+    async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable> {
+        Ok(self.with(tenant, key, life_ms, |_, made| made))
+    }
+
+    async fn keep(&self, tenant: TenantId, key: &str, value: Vec<u8>, life_ms: i64) -> Result<(), Unreachable> {
+        let until_us = self.clock.now_us().saturating_add(life_ms * 1000);
+        self.with(tenant, key, life_ms, |kept, _| {
+            kept.value = value;
+            kept.until_us = until_us;
+        });
+        Ok(())
+    }
+
+    async fn kept(&self, tenant: TenantId, key: &str) -> Result<Option<Vec<u8>>, Unreachable> {
+        let now_us = self.clock.now_us();
+        let inner = self.lock();
+        let kept = inner.kept.get(&(tenant, key.to_owned()));
+        Ok(kept.filter(|kept| kept.until_us > now_us).map(|kept| kept.value.clone()))
+    }
+
+    async fn forget(&self, tenant: TenantId, key: &str) -> Result<(), Unreachable> {
+        self.lock().kept.remove(&(tenant, key.to_owned()));
+        Ok(())
+    }
+
+    fn ring(&self, tenant: TenantId, user: ChannelUserId, bell: Bell) {
+        let mut inner = self.lock();
+        if let Some(bells) = inner.bells.get(&(tenant, user))
+            && bells.send(bell).is_err()
+        {
+            inner.bells.remove(&(tenant, user));
+        }
+    }
+
+    fn listen(&self, tenant: TenantId, user: ChannelUserId) -> broadcast::Receiver<Bell> {
+        let mut inner = self.lock();
+        let bells = inner.bells.entry((tenant, user)).or_insert_with(|| broadcast::channel(BELLS_MAX).0);
+        bells.subscribe()
+    }
+}

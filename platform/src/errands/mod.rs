@@ -1,0 +1,15 @@
+//! Background work, one file per errand.
+//!
+//! | errand | what it does |
+//! | --- | --- |
+//! | [`after`] | what a commit sets going: actions, bells, records |
+//! | [`perform`] | makes the calls that actions stand for |
+//! | [`due`] | starts actions whose time has come, and passes deadlines |
+//! | [`adopt`] | says that this process lives, and asks about the actions of the dead |
+//! | [`publish`] | hands records to the event sink |
+
+pub mod adopt;
+pub mod after;
+pub mod due;
+pub mod perform;
+pub mod publish;

@@ -1,0 +1,97 @@
+//! Append-only JSON Lines. Every batch is synced before it counts; a torn last line is cut at start.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use super::{NotTaken, Sink};
+use crate::store::Unpublished;
+
+/// The file.
+#[derive(Debug)]
+pub struct JsonLines {
+    file: File,
+    /// Everything up to here is whole and synced.
+    good_bytes: u64,
+}
+
+impl JsonLines {
+    /// Opens or creates the file and cuts a torn last line.
+    pub fn open(path: &Path) -> std::io::Result<JsonLines> {
+        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let good_bytes = whole_lines(&mut file)?;
+        file.set_len(good_bytes)?;
+        file.sync_all()?;
+        Ok(JsonLines { file, good_bytes })
+    }
+}
+
+/// The length up to and including the last line end, read backwards.
+fn whole_lines(file: &mut File) -> std::io::Result<u64> {
+    const STEP: u64 = 64 * 1024;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        let mut chunk = vec![0_u8; usize::try_from(end - start).unwrap_or(0)];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(&mut chunk)?;
+        if let Some(at) = chunk.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+impl Sink for JsonLines {
+    fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken> {
+        let mut bytes = Vec::with_capacity(batch.iter().map(|record| record.record.len() + 1).sum());
+        for record in batch {
+            bytes.extend_from_slice(record.record.as_bytes());
+            bytes.push(b'\n');
+        }
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => {
+                self.good_bytes += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                // Whatever got in half is cut, so that the repeat begins on a clean line.
+                let cut = self.file.set_len(self.good_bytes);
+                Err(NotTaken(format!("{error}; cut back: {cut:?}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schema::ids::{OrderId, TenantId};
+    use uuid::Uuid;
+
+    fn record(text: &str) -> Unpublished {
+        let id = Uuid::from_u128(1);
+        let (tenant, order) = (TenantId::from_uuid(id), OrderId::from_uuid(id));
+        Unpublished { tenant, order, sequence: 1, record: text.into() }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_at_start_and_whole_lines_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("events.jsonl");
+        JsonLines::open(&path)
+            .and_then(|mut sink| {
+                sink.append(&[record("{\"a\":1}"), record("{\"a\":2}")]).map_err(std::io::Error::other)
+            })
+            .expect("two records");
+        let mut file = OpenOptions::new().append(true).open(&path).expect("the file");
+        file.write_all(b"{\"a\":3").expect("a torn line");
+        drop(file);
+        let mut sink = JsonLines::open(&path).expect("reopens");
+        sink.append(&[record("{\"a\":3}")]).expect("appends");
+        let text = std::fs::read_to_string(&path).expect("reads");
+        assert_eq!(text, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
+    }
+}

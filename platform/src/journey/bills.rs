@@ -1,0 +1,160 @@
+//! A bill comes from its institution; its undo: the window takes it back.
+
+use ring::digest;
+use schema::bill::BillDraft;
+use schema::his::ClaimAnswer;
+use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
+use schema::mobile::BillView;
+use schema::personal::Personal as _;
+use schema::refusal::{Code, Refusal};
+use schema::seal::Lookup;
+
+use super::desk::{Command, Outcome, What};
+use super::people::{CERTNO, VISIT_CARD};
+use super::{Ground, Tenant};
+use crate::domain::bill::{BillFacts, BillState};
+use crate::store::{BillRow, NewBill};
+
+/// The purpose under which a bill's whole draft is sealed.
+const BILL: &str = "bill";
+/// Bills in a list.
+const LIST_MAX: u32 = 200;
+
+/// Takes a bill. Refuses it with everything that is wrong, a patient who is not the visit card's person, and a known
+/// number with other content; the same bill again is harmless. Answers the bill's id.
+pub async fn take(
+    ground: &Ground,
+    tenant: &Tenant,
+    institution: &InstitutionCode,
+    draft: &BillDraft,
+    trace_id: Option<String>,
+) -> Result<BillId, Refusal> {
+    let known = ground.institution(tenant.id, institution).await?;
+    let mut faults = draft.faults(ground.settings.limits.line_tolerance_fen);
+    if draft.expires_at_us <= ground.clock.now_us() {
+        faults.push(schema::refusal::Fault::new("expires_at_us", "账单已失效", "is already past"));
+    }
+    if !faults.is_empty() {
+        return Err(Refusal::faulty(Code::Invalid, faults));
+    }
+    let patient = tenant.vault.lookup(CERTNO, draft.patient.certno.expose());
+    if let Some(card) = &draft.patient.visit_card_no {
+        let (tenant_id, institution) = (tenant.id, known.code.clone());
+        let card = tenant.vault.lookup(VISIT_CARD, card.expose());
+        let bound = ground.read(move |store| store.visit_card(tenant_id, &institution, &card)).await?;
+        if bound.is_some_and(|bound| bound.certno != patient) {
+            return Err(Refusal::new(Code::BillPatientMismatch, "the visit card is bound to another person"));
+        }
+    }
+    let plain = serde_json::to_vec(draft)
+        .map_err(|error| Refusal::new(Code::Internal, format!("a bill cannot be written: {error}")))?;
+    let mut content = [0_u8; 32];
+    content.copy_from_slice(digest::digest(&digest::SHA256, &plain).as_ref());
+    let bill = NewBill {
+        facts: BillFacts {
+            id: BillId::from_uuid(ground.clock.fresh()),
+            bill_no: draft.bill_no.clone(),
+            institution: institution.clone(),
+            amount: draft.amount_fen,
+            state: BillState::Open,
+            expires_at_us: draft.expires_at_us,
+            order: None,
+        },
+        content,
+        kind: draft.kind,
+        patient,
+        psn_name_masked: draft.patient.psn_name.masked(),
+        dept_name: draft.visit.dept_name.clone(),
+        dr_name: draft.visit.dr_name.clone(),
+        issued_at_us: draft.issued_at_us,
+        sealed: tenant.vault.seal(ground.clock.nonce(), BILL, &plain),
+    };
+    match ground.desk.ask(command(ground, tenant.id, What::TakeBill(Box::new(bill)), trace_id)).await {
+        Outcome::Bill(id, _) => Ok(id),
+        Outcome::Refused(refusal) => Err(refusal),
+        other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a bill"))),
+    }
+}
+
+/// The window takes a bill back, or the HIS withdraws it: at once released, wait, or already paid.
+pub async fn claim(
+    ground: &Ground,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    bill_no: &str,
+    trace_id: Option<String>,
+) -> Result<ClaimAnswer, Refusal> {
+    let what = What::Claim(institution.clone(), bill_no.to_owned());
+    match ground.desk.ask(command(ground, tenant, what, trace_id)).await {
+        Outcome::Claimed(answer) => Ok(answer),
+        Outcome::Refused(refusal) => Err(refusal),
+        other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a claim"))),
+    }
+}
+
+fn command(ground: &Ground, tenant: TenantId, what: What, trace_id: Option<String>) -> Command {
+    let event_id = EventId::from_uuid(ground.clock.fresh());
+    Command { tenant, event_id, what, answers: None, key: None, trace_id }
+}
+
+/// The bills a login may see: those of the people bound to it.
+pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<BillView>, Refusal> {
+    let patients = patients(ground, tenant, user).await?;
+    let tenant_id = tenant.id;
+    let rows = ground.read(move |store| store.bills_of(tenant_id, &patients, LIST_MAX)).await?;
+    let mut views = Vec::with_capacity(rows.len());
+    for row in rows {
+        views.push(view(ground, tenant, row, false).await?);
+    }
+    Ok(views)
+}
+
+/// One bill with its lines. Refuses a bill of somebody not bound to this login as unknown.
+pub async fn one(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillView, Refusal> {
+    let row = own(ground, tenant, user, id).await?;
+    view(ground, tenant, row, true).await
+}
+
+/// A bill of somebody bound to this login.
+pub async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillRow, Refusal> {
+    let tenant_id = tenant.id;
+    let row = ground.read(move |store| store.bill(tenant_id, id)).await?;
+    let patients = patients(ground, tenant, user).await?;
+    row.filter(|row| patients.contains(&row.bill.patient))
+        .ok_or_else(|| Refusal::new(Code::BillUnknown, "no such bill for this login"))
+}
+
+async fn patients(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<Lookup>, Refusal> {
+    let tenant_id = tenant.id;
+    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+    Ok(bindings.into_iter().map(|binding| binding.certno).collect())
+}
+
+async fn view(ground: &Ground, tenant: &Tenant, row: BillRow, whole: bool) -> Result<BillView, Refusal> {
+    let facts = &row.bill.facts;
+    let institution = ground.institution_as_known(tenant.id, &facts.institution).await?;
+    let lines = if whole { draft(tenant, &row)?.lines } else { Vec::new() };
+    let expired = facts.state == BillState::Open && ground.clock.now_us() >= facts.expires_at_us;
+    Ok(BillView {
+        id: facts.id,
+        bill_no: facts.bill_no.clone(),
+        fixmedins_code: facts.institution.to_string(),
+        fixmedins_name: institution.name,
+        kind: row.bill.kind,
+        psn_name: row.bill.psn_name_masked.clone(),
+        dept_name: row.bill.dept_name.clone(),
+        dr_name: row.bill.dr_name.clone(),
+        amount_fen: facts.amount,
+        state: if expired { BillState::Expired.as_str().into() } else { facts.state.as_str().into() },
+        issued_at_us: row.bill.issued_at_us,
+        expires_at_us: facts.expires_at_us,
+        order_id: row.last_order,
+        lines,
+    })
+}
+
+fn draft(tenant: &Tenant, row: &BillRow) -> Result<BillDraft, Refusal> {
+    let damaged = |why: String| Refusal::new(Code::Internal, format!("a bill does not read back: {why}"));
+    let plain = tenant.vault.open(BILL, &row.bill.sealed).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))
+}

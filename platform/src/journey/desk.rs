@@ -1,0 +1,829 @@
+//! The only writer of orders (design.md §4).
+//!
+//! [`Desk::step`] takes a batch of [`Command`]s of one tenant, loads what they need, decides each with the pure tables
+//! of `domain`, and has everything written in **one commit**; only then anybody is answered. Nothing that calls out,
+//! waits or is async happens here. In production one thread feeds it with whatever queued while the last commit ran
+//! ([`Thread`]); a simulation calls it inline ([`Inline`]).
+//!
+//! A repeated event conflicts on its id; a change that was decided on rows that moved is decided again; after an
+//! unknown commit the event ids are read back before anyone is answered.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::{DateTime, FixedOffset};
+use schema::event::{CloudEvent, Transition};
+use schema::his::ClaimAnswer;
+use schema::ids::{
+    ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, MessageId, OrderId, ProcessId, RefundId,
+    TenantId,
+};
+use schema::mobile::Bell;
+use schema::refusal::{Code, Refusal};
+use schema::seal::Lookup;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::clock::Clock;
+use crate::domain::action::Planned;
+use crate::domain::bill::BillState;
+use crate::domain::deadline::Rules;
+use crate::domain::order::{self, Event, Given, Insured, Order, Owner, Place, State, Why};
+use crate::domain::posting::{self, Posting};
+use crate::domain::refund::{self, Refund, RefundEvent};
+use crate::store::{
+    CallerKey, Change, Commit, DueAction, Loaded, NewAction, NewBill, OrderWrite, Store, Subject, Want, Written,
+};
+
+/// Something to be decided.
+#[derive(Clone)]
+pub struct Command {
+    /// Whose.
+    pub tenant: TenantId,
+    /// This event's id: the same id is decided once.
+    pub event_id: EventId,
+    /// What.
+    pub what: What,
+    /// The action that this answers.
+    pub answers: Option<ActionId>,
+    /// The caller's idempotency key, with how the answer under it reads.
+    pub key: Option<(CallerKey, Render)>,
+    /// Trace id of whatever caused it.
+    pub trace_id: Option<String>,
+}
+
+/// Writes the answer that is kept under an idempotency key, inside the commit.
+pub type Render = Arc<dyn Fn(&Order) -> Vec<u8> + Send + Sync>;
+
+/// What is to be decided.
+#[derive(Clone)]
+pub enum What {
+    /// A bill came.
+    TakeBill(Box<NewBill>),
+    /// A payer opens an order.
+    Open {
+        /// The new order's id.
+        order: OrderId,
+        /// The bill.
+        bill: BillId,
+        /// The payer.
+        payer: ChannelUserId,
+        /// The institution's merchant number.
+        merchant: String,
+        /// Under which binding and with which use of 个账; none for cash only.
+        insured: Option<(BindingId, bool)>,
+    },
+    /// Something happened to an order.
+    Order(OrderId, Event),
+    /// Something happened to a refund.
+    Refund(OrderId, RefundId, RefundEvent),
+    /// Something happened to the order that paid a bill.
+    ByBill(InstitutionCode, String, Event),
+    /// The window takes a bill back.
+    Claim(InstitutionCode, String),
+    /// The action named by `answers` is done; nothing about its order changes.
+    ActionDone,
+    /// The action named by `answers` is to be tried again at this instant (microseconds UTC).
+    Postpone(i64),
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The order as decided.
+    Order(Box<Order>),
+    /// Decided now: the answer that is kept under the caller's key.
+    Answer(Vec<u8>),
+    /// Decided before under the same key: the first answer, byte for byte.
+    Repeated(Vec<u8>),
+    /// The bill is stored; `true` if it is new.
+    Bill(BillId, bool),
+    /// What became of a claim.
+    Claimed(ClaimAnswer),
+    /// Done, or had been done before.
+    Done,
+    /// No.
+    Refused(Refusal),
+}
+
+impl Outcome {
+    /// The order, or the refusal; anything else is a mistake of ours.
+    pub fn order(self) -> Result<Order, Refusal> {
+        match self {
+            Outcome::Order(order) => Ok(*order),
+            Outcome::Refused(refusal) => Err(refusal),
+            other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to an order's event"))),
+        }
+    }
+}
+
+/// What is to happen once a batch is durable: never before.
+#[derive(Debug, Default)]
+pub struct Aftermath {
+    /// Actions this process has started with the commit.
+    pub start: Vec<DueAction>,
+    /// Phones to wake.
+    pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
+    /// There are new records to publish.
+    pub records: bool,
+    /// New bills: whoever watches their patients is to be woken.
+    pub bills: Vec<(TenantId, BillId, Lookup)>,
+    /// Orders that were changed: (state before, state after, event), for counting.
+    pub moves: Vec<(&'static str, &'static str, &'static str)>,
+    /// How many events the commit carried.
+    pub batch: usize,
+}
+
+/// What the desk must know of a tenant's bureau.
+pub trait Dialects: Send + Sync {
+    /// 5203 finds settlements by visit.
+    fn can_ask_by_visit(&self, tenant: TenantId) -> bool;
+}
+
+/// Ways to the desk.
+#[async_trait]
+pub trait Door: Send + Sync {
+    /// A request from outside: shed with `OVERLOADED` when too many wait.
+    async fn ask(&self, command: Command) -> Outcome;
+    /// An answer from a party or a wallet's notice: never shed.
+    async fn tell(&self, command: Command) -> Outcome;
+}
+
+/// The desk.
+pub struct Desk {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    rules: Rules,
+    me: ProcessId,
+    dialects: Arc<dyn Dialects>,
+    message_numbers: AtomicU64,
+}
+
+/// The platform's own range of message sequence numbers, 5000–8999: HIS of the same institution number from 0001, and
+/// questions that move nothing have 9000–9999 (`parties/bureau`).
+const FIRST_MESSAGE_NUMBER: u64 = 5000;
+const MESSAGE_NUMBERS: u64 = 4000;
+/// A change whose rows keep moving is decided again this often before its caller is asked to come back.
+const ROUNDS_MAX: usize = 8;
+
+struct Pending {
+    command: Command,
+    outcome: Option<Outcome>,
+    /// What was decided in the round under way.
+    decided: Option<Decided>,
+}
+
+struct Decided {
+    outcome: Outcome,
+    aftermath: Aftermath,
+}
+
+impl Desk {
+    /// A desk for this process.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        rules: Rules,
+        me: ProcessId,
+        dialects: Arc<dyn Dialects>,
+    ) -> Desk {
+        let start = u64::from(clock.below(MESSAGE_NUMBERS as u32));
+        Desk { store, clock, rules, me, dialects, message_numbers: AtomicU64::new(start) }
+    }
+
+    /// Decides a batch of one tenant's commands in one commit (more only where rows moved in between).
+    /// The outcomes are in the commands' order and durable.
+    pub fn step(&self, commands: Vec<Command>) -> (Vec<Outcome>, Aftermath) {
+        let mut pending: Vec<Pending> =
+            commands.into_iter().map(|command| Pending { command, outcome: None, decided: None }).collect();
+        let mut aftermath = Aftermath { batch: pending.len(), ..Aftermath::default() };
+        for _ in 0..ROUNDS_MAX {
+            let open: Vec<usize> = (0..pending.len()).filter(|&at| pending[at].outcome.is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            self.round(&mut pending, &open, &mut aftermath);
+        }
+        let outcomes = pending
+            .into_iter()
+            .map(|pending| {
+                pending.outcome.unwrap_or_else(|| {
+                    Outcome::Refused(Refusal::new(Code::Overloaded, "its rows kept moving").after_s(1))
+                })
+            })
+            .collect();
+        (outcomes, aftermath)
+    }
+
+    fn round(&self, pending: &mut [Pending], open: &[usize], aftermath: &mut Aftermath) {
+        let wants: Vec<Want> = open.iter().map(|&at| want(&pending[at].command)).collect();
+        let commit = self.store.transact(&wants, &mut |loaded| {
+            open.iter()
+                .zip(loaded)
+                .map(|(&at, loaded)| {
+                    let (change, decided) = self.decide(&pending[at].command, &loaded);
+                    pending[at].decided = Some(decided);
+                    change
+                })
+                .collect()
+        });
+        let written = match commit {
+            Commit::Committed(written) => written,
+            Commit::Refused(error) => {
+                let refusal = super::unavailable(error);
+                for &at in open {
+                    pending[at].outcome = Some(Outcome::Refused(refusal.clone()));
+                }
+                return;
+            }
+            Commit::Unknown(error) => match self.read_back(pending, open) {
+                // Durable after all: everybody gets what was decided.
+                Some(true) => vec![Written::Done; open.len()],
+                // Not durable: decided again in the next round.
+                Some(false) => return,
+                None => {
+                    for &at in open {
+                        let refusal = Refusal::new(Code::OutcomeUnknown, error.to_string());
+                        pending[at].outcome = Some(Outcome::Refused(refusal));
+                    }
+                    return;
+                }
+            },
+        };
+        for (&at, written) in open.iter().zip(written) {
+            let Some(decided) = pending[at].decided.take() else { continue };
+            if written == Written::Done {
+                aftermath.merge(decided.aftermath);
+                pending[at].outcome = Some(decided.outcome);
+            }
+        }
+    }
+
+    /// Whether a batch whose commit was unknown is durable. A batch without any order's event changed nothing that
+    /// cannot be decided again.
+    fn read_back(&self, pending: &[Pending], open: &[usize]) -> Option<bool> {
+        let tenant = pending[*open.first()?].command.tenant;
+        let events: Vec<EventId> = open.iter().map(|&at| pending[at].command.event_id).collect();
+        self.store.landed(tenant, &events).ok()
+    }
+
+    fn decide(&self, command: &Command, loaded: &Loaded) -> (Option<Change>, Decided) {
+        if let (Some((key, _)), Some(first)) = (&command.key, &loaded.first_answer) {
+            let outcome = if first.request == key.request {
+                Outcome::Repeated(first.response.clone())
+            } else {
+                Outcome::Refused(Refusal::new(Code::KeyReused, "the key was used with another request"))
+            };
+            return (None, Decided { outcome, aftermath: Aftermath::default() });
+        }
+        if loaded.action_open == Some(false) {
+            // Somebody else has answered this action: whatever this answer says is already known.
+            return (None, Decided { outcome: Outcome::Done, aftermath: Aftermath::default() });
+        }
+        let decided = match &command.what {
+            What::TakeBill(bill) => self.take_bill(command, bill, loaded),
+            What::Open { order, bill: _, payer, merchant, insured } => {
+                self.open(command, *order, *payer, merchant, *insured, loaded)
+            }
+            What::Order(_, event) | What::ByBill(_, _, event) => self.order_event(command, event, loaded),
+            What::Refund(_, refund, event) => self.refund_event(command, *refund, event, loaded),
+            What::Claim(..) => self.claim(command, loaded),
+            What::ActionDone => Ok((Change::default(), Outcome::Done, Aftermath::default())),
+            What::Postpone(due_at_us) => {
+                let change =
+                    Change { postponed: command.answers.map(|action| (action, *due_at_us)), ..Change::default() };
+                return (Some(change), Decided { outcome: Outcome::Done, aftermath: Aftermath::default() });
+            }
+        };
+        match decided {
+            Ok((mut change, outcome, aftermath)) => {
+                change.answered = command.answers;
+                let outcome = match (&command.key, outcome) {
+                    (Some((key, render)), Outcome::Order(order)) => {
+                        let response = render(&order);
+                        change.first_answer = Some((key.clone(), response.clone()));
+                        Outcome::Answer(response)
+                    }
+                    (_, outcome) => outcome,
+                };
+                (Some(change), Decided { outcome, aftermath })
+            }
+            // A refusal changes nothing and is not kept; but the action it answers is answered.
+            Err(refusal) => {
+                let change = command.answers.map(|action| Change { answered: Some(action), ..Change::default() });
+                (change, Decided { outcome: Outcome::Refused(refusal), aftermath: Aftermath::default() })
+            }
+        }
+    }
+
+    fn take_bill(&self, command: &Command, bill: &NewBill, loaded: &Loaded) -> Result<Parts, Refusal> {
+        if let Some(stored) = &loaded.bill {
+            if stored.content == bill.content {
+                return Ok((Change::default(), Outcome::Bill(stored.facts.id, false), Aftermath::default()));
+            }
+            return Err(Refusal::new(Code::BillChanged, format!("bill {} has other content", stored.facts.id)));
+        }
+        let aftermath =
+            Aftermath { bills: vec![(command.tenant, bill.facts.id, bill.patient)], ..Aftermath::default() };
+        let change = Change { new_bill: Some(bill.clone()), ..Change::default() };
+        Ok((change, Outcome::Bill(bill.facts.id, true), aftermath))
+    }
+
+    fn open(
+        &self,
+        command: &Command,
+        id: OrderId,
+        payer: ChannelUserId,
+        merchant: &str,
+        insured: Option<(BindingId, bool)>,
+        loaded: &Loaded,
+    ) -> Result<Parts, Refusal> {
+        let bill = loaded.bill.as_ref().ok_or_else(|| Refusal::new(Code::BillUnknown, "no such bill"))?;
+        let insured = match (insured, &loaded.binding) {
+            (None, _) => None,
+            (Some((binding, use_account)), Some(facts)) => {
+                Some(Insured { binding, epoch: facts.epoch, person: facts.person, use_account })
+            }
+            (Some(_), None) => return Err(Refusal::new(Code::BindingUnknown, "no such binding")),
+        };
+        let msgid = self.message_number(&bill.facts.institution);
+        let fresh = self.fresh(&msgid);
+        let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
+        let decision = order::open(id, command.tenant, payer, merchant, insured, &given)?;
+        let change = Seen { before: None, event: "opened", event_doc: "{}".to_owned() };
+        self.write(command, change, decision, loaded, Vec::new())
+    }
+
+    fn order_event(&self, command: &Command, event: &Event, loaded: &Loaded) -> Result<Parts, Refusal> {
+        let (order, bill) = found(loaded)?;
+        let msgid = self.message_number(&order.bill.institution);
+        let fresh = self.fresh(&msgid);
+        let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
+        let decision = order::next(order, event, &given)?;
+        let before = Seen { before: Some(order), event: event.kind(), event_doc: doc(event)? };
+        let (mut change, outcome, aftermath) = self.write(command, before, decision, loaded, Vec::new())?;
+        match event {
+            Event::SettleDone(settlement) | Event::SettleFound(settlement) => {
+                change.settlement = Some(settlement.clone());
+            }
+            Event::PriceCame(came) => {
+                let number = change.order.as_ref().and_then(|write| write.after.price.as_ref().map(|p| p.number));
+                change.price_lines = number.map(|number| (number, came.lines.clone()));
+            }
+            _ => {}
+        }
+        Ok((change, outcome, aftermath))
+    }
+
+    fn refund_event(
+        &self,
+        command: &Command,
+        id: RefundId,
+        event: &RefundEvent,
+        loaded: &Loaded,
+    ) -> Result<Parts, Refusal> {
+        let (order, bill) = found(loaded)?;
+        let refund = loaded
+            .refunds
+            .iter()
+            .find(|refund| refund.id == id)
+            .ok_or_else(|| Refusal::new(Code::Internal, format!("order {} has no refund {id}", order.id)))?;
+        let msgid = self.message_number(&order.bill.institution);
+        let fresh = self.fresh(&msgid);
+        let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
+        let decided = refund::next(refund, event, order, &given)?;
+        let event_doc = doc(event)?;
+        // A refund's step is a step of its order: the order learns the end, and counts every step in between.
+        let order_decision = match &decided.ended {
+            Some(ended) => order::next(order, &Event::RefundEnded(ended.clone()), &given)?,
+            None => order::Decision {
+                next: Order { version: order.version + 1, updated_at_us: given.now_us, ..order.clone() },
+                postings: Vec::new(),
+                actions: Vec::new(),
+                refund: None,
+            },
+        };
+        let decision = order::Decision {
+            postings: decided.postings.into_iter().chain(order_decision.postings).collect(),
+            actions: decided.actions.into_iter().chain(order_decision.actions).collect(),
+            ..order_decision
+        };
+        let before = Seen { before: Some(order), event: event.kind(), event_doc };
+        self.write(command, before, decision, loaded, vec![decided.next])
+    }
+
+    fn claim(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
+        let bill = loaded.bill.as_ref().ok_or_else(|| Refusal::new(Code::BillUnknown, "no such bill"))?;
+        let released = |change: Change, aftermath| Ok((change, Outcome::Claimed(ClaimAnswer::Released), aftermath));
+        match (&loaded.order, bill.facts.state) {
+            (_, BillState::Withdrawn) => released(Change::default(), Aftermath::default()),
+            (None, BillState::Paid) => {
+                Err(Refusal::new(Code::Internal, format!("bill {} is paid by no order", bill.facts.id)))
+            }
+            (None, BillState::Open | BillState::Expired) => released(
+                Change { bill: Some((bill.facts.id, BillState::Withdrawn, None)), ..Change::default() },
+                Aftermath::default(),
+            ),
+            (Some(order), _) => match self.order_event(command, &Event::WindowClaimed, loaded) {
+                Ok((change, _, aftermath)) => released(change, aftermath),
+                Err(refusal) => {
+                    let order_id = order.id;
+                    let answer = match refusal.code {
+                        Code::InProgress => ClaimAnswer::InProgress { order_id },
+                        Code::BillNotPayable => ClaimAnswer::AlreadyPaid { order_id },
+                        _ => return Err(refusal),
+                    };
+                    Ok((Change::default(), Outcome::Claimed(answer), Aftermath::default()))
+                }
+            },
+        }
+    }
+
+    /// Turns a decision into what is written and what happens afterwards.
+    fn write(
+        &self,
+        command: &Command,
+        written: Seen<'_>,
+        decision: order::Decision,
+        loaded: &Loaded,
+        mut refunds: Vec<Refund>,
+    ) -> Result<Parts, Refusal> {
+        let mut decision = decision;
+        if let Some(broken) = broken(&decision) {
+            // One order whose books would not hold is stopped; nobody else's is.
+            decision = halted(written.before, decision, broken)?;
+        }
+        let order::Decision { next, postings, actions, refund } = decision;
+        refunds.extend(refund);
+        let from = written.before.map(|order| order.state.place().word());
+        let to = next.state.place().word();
+        let person = person_claim(written.before, &next, loaded)?;
+        let bill = bill_change(written.before, &next);
+        let actions = self.planned(command, &next, actions);
+        let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
+        aftermath.start = actions
+            .iter()
+            .filter(|action| action.started_by.is_some())
+            .map(|action| DueAction { tenant: command.tenant, action: action.clone(), attempts: 0 })
+            .collect();
+        let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
+        aftermath.bells.push((command.tenant, next.payer, bell));
+        aftermath.moves.push((from.unwrap_or("new"), to, written.event));
+        let record = record(command.event_id, written.event, from, &next);
+        let change = Change {
+            order: Some(OrderWrite {
+                before: written.before.map_or(0, |order| order.version),
+                after: next.clone(),
+                event_id: command.event_id,
+                event: written.event,
+                event_doc: written.event_doc,
+                from,
+                record,
+            }),
+            bill,
+            person,
+            refunds,
+            postings,
+            actions,
+            ..Change::default()
+        };
+        Ok((change, Outcome::Order(Box::new(next)), aftermath))
+    }
+
+    fn planned(&self, command: &Command, order: &Order, planned: Vec<Planned>) -> Vec<NewAction> {
+        let now_us = self.clock.now_us();
+        planned
+            .into_iter()
+            .map(|planned| NewAction {
+                id: ActionId::from_uuid(self.clock.fresh()),
+                order: order.id,
+                action: planned.action,
+                due_at_us: planned.due_at_us,
+                started_by: (planned.due_at_us <= now_us).then_some(self.me),
+                trace_id: command.trace_id.clone(),
+            })
+            .collect()
+    }
+
+    fn given<'a>(
+        &'a self,
+        bill: &'a crate::domain::bill::BillFacts,
+        loaded: &'a Loaded,
+        tenant: TenantId,
+        fresh: &'a Fresh,
+    ) -> Given<'a> {
+        Given {
+            now_us: self.clock.now_us(),
+            rules: &self.rules,
+            can_ask_by_visit: self.dialects.can_ask_by_visit(tenant),
+            bill,
+            binding: loaded.binding.as_ref(),
+            msgid: &fresh.msgid,
+            message: fresh.message,
+            refund: fresh.refund,
+        }
+    }
+
+    fn fresh(&self, msgid: &str) -> Fresh {
+        Fresh {
+            msgid: msgid.to_owned(),
+            message: MessageId::from_uuid(self.clock.fresh()),
+            refund: RefundId::from_uuid(self.clock.fresh()),
+        }
+    }
+
+    /// 发送方报文ID: institution (12) ‖ yyyyMMddHHmmss in China ‖ four digits of our own range.
+    fn message_number(&self, institution: &InstitutionCode) -> String {
+        let number = self.message_numbers.fetch_add(1, Ordering::Relaxed) % MESSAGE_NUMBERS + FIRST_MESSAGE_NUMBER;
+        format!("{institution}{}{number:04}", china_time(self.clock.now_us()).format("%Y%m%d%H%M%S"))
+    }
+}
+
+struct Fresh {
+    msgid: String,
+    message: MessageId,
+    refund: RefundId,
+}
+
+type Parts = (Change, Outcome, Aftermath);
+
+/// The event as history keeps it, and the order it was decided upon.
+struct Seen<'a> {
+    before: Option<&'a Order>,
+    event: &'static str,
+    event_doc: String,
+}
+
+/// An instant as clocks in China show it (UTC+8, no summer time).
+pub fn china_time(at_us: i64) -> DateTime<FixedOffset> {
+    let offset = FixedOffset::east_opt(8 * 3600).expect("eight hours are a valid offset");
+    DateTime::from_timestamp_micros(at_us).unwrap_or_default().with_timezone(&offset)
+}
+
+fn want(command: &Command) -> Want {
+    let (subject, binding) = match &command.what {
+        What::TakeBill(bill) => (Subject::BillNo(bill.facts.institution.clone(), bill.facts.bill_no.clone()), None),
+        What::Open { bill, insured, .. } => (Subject::Bill(*bill), insured.map(|(binding, _)| binding)),
+        What::Order(order, _) | What::Refund(order, _, _) => (Subject::Order(*order), None),
+        What::ByBill(institution, bill_no, _) | What::Claim(institution, bill_no) => {
+            (Subject::BillNo(institution.clone(), bill_no.clone()), None)
+        }
+        What::ActionDone | What::Postpone(_) => (Subject::Nothing, None),
+    };
+    Want {
+        tenant: command.tenant,
+        subject,
+        binding,
+        answers: command.answers,
+        key: command.key.as_ref().map(|(key, _)| key.clone()),
+    }
+}
+
+fn found(loaded: &Loaded) -> Result<(&Order, &crate::store::StoredBill), Refusal> {
+    match (&loaded.order, &loaded.bill) {
+        (Some(order), Some(bill)) => Ok((order, bill)),
+        (None, Some(_)) => Err(Refusal::new(Code::OrderUnknown, "no order for this bill")),
+        _ => Err(Refusal::new(Code::OrderUnknown, "no such order")),
+    }
+}
+
+fn doc<T: serde::Serialize>(event: &T) -> Result<String, Refusal> {
+    serde_json::to_string(event)
+        .map_err(|error| Refusal::new(Code::Internal, format!("an event cannot be written down: {error}")))
+}
+
+/// One insured order per person at a time between Settling and the end of the undoing. Refuses while another holds it.
+fn person_claim(
+    before: Option<&Order>,
+    next: &Order,
+    loaded: &Loaded,
+) -> Result<Option<(Lookup, OrderId, bool)>, Refusal> {
+    let Some(insured) = &next.insured else { return Ok(None) };
+    let held = before.is_some_and(|order| order.state.place().holds_person());
+    let holds = next.state.place().holds_person();
+    if holds && let Some(other) = loaded.person_held_by.filter(|other| *other != next.id) {
+        return Err(Refusal::new(Code::PersonBusy, format!("order {other} holds the person")).after_s(5));
+    }
+    Ok((held != holds).then_some((insured.person, next.id, holds)))
+}
+
+/// What the order's step means for its bill.
+fn bill_change(before: Option<&Order>, next: &Order) -> Option<(BillId, BillState, Option<OrderId>)> {
+    let bill = next.bill.id;
+    let from = before.map(|order| order.state.place());
+    let paid = |place: Place| matches!(place, Place::Paid | Place::Completed | Place::Returning);
+    let place = next.state.place();
+    match &next.state {
+        _ if from.is_none() => Some((bill, BillState::Open, Some(next.id))),
+        State::Closed { .. } if from == Some(Place::Closed) => None,
+        State::Closed { why: Why::TakenByWindow, .. } | State::Closed { returned: Some(_), .. } => {
+            Some((bill, BillState::Withdrawn, None))
+        }
+        State::Closed { .. } => Some((bill, BillState::Open, None)),
+        _ if paid(place) && !from.is_some_and(paid) => Some((bill, BillState::Paid, Some(next.id))),
+        _ => None,
+    }
+}
+
+/// The invariants a decision can break by itself; everything else is checked over stored rows.
+fn broken(decision: &order::Decision) -> Option<&'static str> {
+    use crate::domain::invariants::Invariant;
+    if !posting::sums_to_zero(&decision.postings) {
+        return Some(Invariant::PostingsBalance.id());
+    }
+    if decision.next.price.as_ref().is_some_and(|price| !price.split.sums_to(decision.next.bill.amount)) {
+        return Some(Invariant::SplitSums.id());
+    }
+    if decision.next.insured.is_some()
+        && decision.next.state.taken().is_some()
+        && decision.next.state.settled().is_none()
+    {
+        return Some(Invariant::InsuranceBeforeCash.id());
+    }
+    None
+}
+
+fn halted(
+    before: Option<&Order>,
+    decision: order::Decision,
+    invariant: &'static str,
+) -> Result<order::Decision, Refusal> {
+    let Some(before) = before else {
+        return Err(Refusal::new(Code::Internal, format!("{invariant} would be broken by opening")));
+    };
+    tracing::error!(invariant, order = %before.id, "an invariant would be broken: the order is suspended");
+    let from = Box::new(before.state.clone());
+    let why = Why::Broken { invariant: invariant.to_owned() };
+    Ok(order::Decision {
+        next: Order {
+            state: State::Suspended { from, why, owner: Owner::Finance },
+            version: decision.next.version,
+            updated_at_us: decision.next.updated_at_us,
+            deadline_at_us: None,
+            ..before.clone()
+        },
+        postings: Vec::<Posting>::new(),
+        actions: Vec::new(),
+        refund: None,
+    })
+}
+
+fn record(event_id: EventId, event: &'static str, from: Option<&'static str>, order: &Order) -> CloudEvent {
+    let to = order.state.place().word();
+    CloudEvent {
+        specversion: "1.0".into(),
+        id: event_id,
+        kind: format!("cn.tongfu.order.{to}.v1"),
+        source: format!("/tongfu/{}", order.tenant),
+        subject: order.id,
+        time: DateTime::from_timestamp_micros(order.updated_at_us)
+            .unwrap_or_default()
+            .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        tenantid: order.tenant,
+        sequence: order.version,
+        datacontenttype: "application/json".into(),
+        dataschema: "order-transition.v1.json".into(),
+        data: Transition {
+            version: order.version,
+            event: event.to_owned(),
+            from: from.map(str::to_owned),
+            to: to.to_owned(),
+            institution: order.bill.institution.clone(),
+            bill_no: order.bill.bill_no.clone(),
+            amount_fen: order.bill.amount,
+            split: order.state.settled().map(|s| s.split).or(order.price.as_ref().map(|price| price.split)),
+            setl_id: order.state.settled().map(|settled| settled.setl_id.clone()),
+            transaction_id: order.state.taken().map(|taken| taken.transaction_id.clone()),
+            refunded_fen: order.refunded,
+            reason: order.state.why().map(|why| why.word().to_owned()),
+        },
+    }
+}
+
+impl Aftermath {
+    fn merge(&mut self, other: Aftermath) {
+        self.start.extend(other.start);
+        self.bells.extend(other.bells);
+        self.bills.extend(other.bills);
+        self.moves.extend(other.moves);
+        self.records |= other.records;
+    }
+
+    /// Nothing to do afterwards.
+    pub fn is_empty(&self) -> bool {
+        self.start.is_empty() && self.bells.is_empty() && self.bills.is_empty() && !self.records
+    }
+}
+
+struct Queued {
+    command: Command,
+    from_outside: bool,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// The desk on a thread of its own: a batch is whatever queued while the last commit ran.
+pub struct Thread {
+    queue: mpsc::UnboundedSender<Queued>,
+    from_outside: Arc<AtomicUsize>,
+    from_outside_max: usize,
+    handle: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Thread {
+    /// Starts the thread. What is to happen after each commit goes to `after`, in commit order.
+    pub fn start(
+        desk: Desk,
+        batch_max: usize,
+        from_outside_max: usize,
+        after: mpsc::UnboundedSender<Aftermath>,
+    ) -> std::io::Result<Arc<Thread>> {
+        let (queue, mut waiting) = mpsc::unbounded_channel::<Queued>();
+        let from_outside = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&from_outside);
+        let work = move || {
+            let mut batch = Vec::with_capacity(batch_max);
+            while waiting.blocking_recv_many(&mut batch, batch_max) > 0 {
+                let outside = batch.iter().filter(|queued| queued.from_outside).count();
+                counted.fetch_sub(outside, Ordering::Relaxed);
+                for (_, queued) in by_tenant(batch.drain(..)) {
+                    let (commands, answers): (Vec<_>, Vec<_>) =
+                        queued.into_iter().map(|queued| (queued.command, queued.answer)).unzip();
+                    let (outcomes, aftermath) = desk.step(commands);
+                    if !aftermath.is_empty() || aftermath.batch > 0 {
+                        let _ = after.send(aftermath);
+                    }
+                    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                        let _ = answer.send(outcome);
+                    }
+                }
+            }
+        };
+        let handle = std::thread::Builder::new().name("desk".into()).spawn(work)?;
+        Ok(Arc::new(Thread { queue, from_outside, from_outside_max, handle: Mutex::new(Some(handle)) }))
+    }
+
+    /// Whether the thread has ended (a bug: it never does while the process lives).
+    pub fn is_dead(&self) -> bool {
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        handle.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
+    }
+
+    async fn queue(&self, command: Command, from_outside: bool) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        let gone = || Outcome::Refused(Refusal::new(Code::OutcomeUnknown, "the desk has stopped"));
+        if self.queue.send(Queued { command, from_outside, answer }).is_err() {
+            return gone();
+        }
+        outcome.await.unwrap_or_else(|_| gone())
+    }
+}
+
+fn by_tenant(queued: impl Iterator<Item = Queued>) -> BTreeMap<TenantId, Vec<Queued>> {
+    let mut tenants: BTreeMap<TenantId, Vec<Queued>> = BTreeMap::new();
+    for queued in queued {
+        tenants.entry(queued.command.tenant).or_default().push(queued);
+    }
+    tenants
+}
+
+#[async_trait]
+impl Door for Thread {
+    async fn ask(&self, command: Command) -> Outcome {
+        if self.from_outside.fetch_add(1, Ordering::Relaxed) >= self.from_outside_max {
+            self.from_outside.fetch_sub(1, Ordering::Relaxed);
+            return Outcome::Refused(Refusal::new(Code::Overloaded, "the desk's queue is full").after_s(1));
+        }
+        self.queue(command, true).await
+    }
+
+    async fn tell(&self, command: Command) -> Outcome {
+        self.queue(command, false).await
+    }
+}
+
+/// The desk called inline, one command a commit: for simulations.
+pub struct Inline {
+    desk: Desk,
+    after: mpsc::UnboundedSender<Aftermath>,
+}
+
+impl Inline {
+    /// Wraps a desk.
+    pub fn new(desk: Desk, after: mpsc::UnboundedSender<Aftermath>) -> Arc<Inline> {
+        Arc::new(Inline { desk, after })
+    }
+}
+
+#[async_trait]
+impl Door for Inline {
+    async fn ask(&self, command: Command) -> Outcome {
+        self.tell(command).await
+    }
+
+    async fn tell(&self, command: Command) -> Outcome {
+        let (mut outcomes, aftermath) = self.desk.step(vec![command]);
+        let _ = self.after.send(aftermath);
+        outcomes.pop().unwrap_or(Outcome::Done)
+    }
+}

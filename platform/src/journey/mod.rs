@@ -1,0 +1,177 @@
+//! The order's life. [`desk`] is the only writer of orders; every other file is one action with its undo beside it.
+//!
+//! | file | step | undo |
+//! | --- | --- | --- |
+//! | [`bills`] | a bill comes | the window takes it back |
+//! | [`price`] | pre-settle | release |
+//! | [`code`], [`pay`] | the payer authorises | – |
+//! | [`settle`] | 2207 | 2208, 2601 |
+//! | [`collect`] | prepay | close and ask |
+//! | [`tell`] | tell the institution | tell undone |
+//! | [`refund`] | – | cash back |
+//! | [`people`] | login, binding | unbinding, loss |
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use schema::ids::{InstitutionCode, TenantId};
+use schema::refusal::{Code, Refusal};
+use schema::seal::Vault;
+
+use crate::clock::Clock;
+use crate::ephemeral::Ephemeral;
+use crate::parties::bureau::Bureau;
+use crate::parties::link::{Address, Links};
+use crate::parties::sms::SmsGateway;
+use crate::parties::wallet::Wallet;
+use crate::settings::Settings;
+use crate::store::{CallerKey, InstitutionRow, Store, StoreError};
+
+pub mod bills;
+pub mod code;
+pub mod collect;
+pub mod desk;
+pub mod open;
+pub mod pay;
+pub mod people;
+pub mod perform;
+pub mod price;
+pub mod refund;
+pub mod settle;
+pub mod tell;
+pub mod view;
+
+/// What the journey stands on; put together once in `startup`.
+pub struct Ground {
+    /// Time, randomness, ids.
+    pub clock: Arc<dyn Clock>,
+    /// Settings.
+    pub settings: Settings,
+    /// Record of truth.
+    pub store: Arc<dyn Store>,
+    /// Ephemeral state.
+    pub ephemeral: Arc<dyn Ephemeral>,
+    /// Institutions.
+    pub links: Arc<dyn Links>,
+    /// The only writer of orders.
+    pub desk: Arc<dyn desk::Door>,
+    /// Tenants and their parties.
+    pub tenants: Arc<Tenants>,
+}
+
+/// One tenant's parties and keys.
+pub struct Tenant {
+    /// Id.
+    pub id: TenantId,
+    /// Name.
+    pub name: String,
+    /// 6-digit area code.
+    pub area: String,
+    /// Keys.
+    pub vault: Vault,
+    /// 医保核心.
+    pub bureau: Arc<dyn Bureau>,
+    /// 个人支付渠道.
+    pub wallet: Arc<dyn Wallet>,
+    /// SMS gateway.
+    pub sms: Arc<dyn SmsGateway>,
+}
+
+/// The tenants this process serves. Grows while running; a tenant never changes its id.
+#[derive(Default)]
+pub struct Tenants {
+    inner: RwLock<HashMap<TenantId, Arc<Tenant>>>,
+}
+
+impl Tenants {
+    /// One tenant. Refuses an id this process does not serve.
+    pub fn get(&self, id: TenantId) -> Result<Arc<Tenant>, Refusal> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        inner.get(&id).cloned().ok_or_else(|| Refusal::new(Code::NotFound, format!("tenant {id} is not served")))
+    }
+
+    /// Adds or replaces one.
+    pub fn put(&self, tenant: Tenant) {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner).insert(tenant.id, Arc::new(tenant));
+    }
+
+    /// Every tenant.
+    pub fn all(&self) -> Vec<Arc<Tenant>> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+impl desk::Dialects for Tenants {
+    fn can_ask_by_visit(&self, tenant: TenantId) -> bool {
+        self.get(tenant).is_ok_and(|tenant| tenant.bureau.can_ask_by_visit())
+    }
+}
+
+impl Ground {
+    /// Runs a reading of the store off the async threads.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = Arc::clone(&self.store);
+        // In a simulation there is one thread and a store in memory: it is called inline, or time could not stand still.
+        let outcome = match tokio::runtime::Handle::current().runtime_flavor() {
+            tokio::runtime::RuntimeFlavor::CurrentThread if self.settings.store.url == "sqlite::memory:" => {
+                reading(store.as_ref())
+            }
+            _ => tokio::task::spawn_blocking(move || reading(store.as_ref()))
+                .await
+                .map_err(|error| Refusal::new(Code::Internal, format!("a reading ended early: {error}")))?,
+        };
+        outcome.map_err(unavailable)
+    }
+
+    /// One institution. Refuses an unknown or suspended one.
+    pub async fn institution(&self, tenant: TenantId, code: &InstitutionCode) -> Result<InstitutionRow, Refusal> {
+        let wanted = code.clone();
+        let found = self.read(move |store| store.institution(tenant, &wanted)).await?;
+        found.filter(|row| !row.suspended).ok_or_else(|| {
+            Refusal::new(Code::InstitutionUnknown, format!("institution {code} is unknown or suspended"))
+        })
+    }
+
+    /// One institution, suspended or not: money that is out must be finished all the same.
+    pub async fn institution_as_known(
+        &self,
+        tenant: TenantId,
+        code: &InstitutionCode,
+    ) -> Result<InstitutionRow, Refusal> {
+        let wanted = code.clone();
+        let found = self.read(move |store| store.institution(tenant, &wanted)).await?;
+        found.ok_or_else(|| Refusal::new(Code::InstitutionUnknown, format!("institution {code} is unknown")))
+    }
+
+    /// The first answer under an idempotency key. Refuses a key that was used with another request.
+    pub async fn first_answer(&self, tenant: TenantId, key: &CallerKey) -> Result<Option<Vec<u8>>, Refusal> {
+        let wanted = key.clone();
+        match self.read(move |store| store.first_answer(tenant, &wanted)).await? {
+            None => Ok(None),
+            Some(first) if first.request == key.request => Ok(Some(first.response)),
+            Some(_) => Err(Refusal::new(Code::KeyReused, "the key was used with another request")),
+        }
+    }
+
+    /// How long one question on the link may take.
+    pub fn link_timeout(&self) -> Duration {
+        Duration::from_millis(self.settings.limits.link_timeout_ms)
+    }
+
+    /// An institution's address on the link.
+    pub fn address(tenant: TenantId, institution: &InstitutionCode) -> Address {
+        Address { tenant, institution: institution.clone() }
+    }
+}
+
+/// The store's failure as a refusal: nothing was done.
+pub fn unavailable(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Unavailable(why) => Refusal::new(Code::Overloaded, why).after_s(1),
+        StoreError::Damaged(why) => Refusal::new(Code::Internal, why),
+    }
+}

@@ -1,0 +1,95 @@
+//! A payer opens an order for a bill; its undo: cancel.
+
+use schema::ids::{ChannelUserId, EventId, OrderId};
+use schema::mobile::{Mode, OrderAsk};
+use schema::refusal::{Code, Refusal};
+
+use super::desk::{Command, Outcome, What};
+use super::{Ground, Tenant, bills, view};
+use crate::domain::binding::LEVEL_INSURED;
+use crate::domain::order::{Event, Order};
+use crate::store::CallerKey;
+
+/// Opens an order. Refuses a bill of nobody bound to this login, one that cannot be paid or is being paid, and insured
+/// money under a binding that may not spend it. Answers the order as decided, as JSON.
+pub async fn open(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    ask: &OrderAsk,
+    key: CallerKey,
+    trace_id: Option<String>,
+) -> Result<Vec<u8>, Refusal> {
+    let bill = bills::own(ground, tenant, user, ask.bill_id).await?;
+    let institution = ground.institution(tenant.id, &bill.bill.facts.institution).await?;
+    let insured = match ask.mode {
+        Mode::CashOnly => None,
+        Mode::Insured => {
+            let tenant_id = tenant.id;
+            let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+            let binding = bindings
+                .into_iter()
+                .filter(|binding| binding.certno == bill.bill.patient)
+                .max_by_key(|binding| (binding.facts.level, binding.created_at_us))
+                .ok_or_else(|| Refusal::new(Code::BindingUnknown, "nobody is bound for this patient"))?;
+            if binding.facts.level < LEVEL_INSURED {
+                return Err(Refusal::new(Code::BindingLevelTooLow, "the binding is at level 1"));
+            }
+            Some((binding.facts.id, ask.use_account))
+        }
+    };
+    let command = Command {
+        tenant: tenant.id,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what: What::Open {
+            order: OrderId::from_uuid(ground.clock.fresh()),
+            bill: ask.bill_id,
+            payer: user,
+            merchant: institution.merchant,
+            insured,
+        },
+        answers: None,
+        key: Some((key, view::render())),
+        trace_id,
+    };
+    answered(ground.desk.ask(command).await)
+}
+
+/// The payer cancels. What is out is undone first; the answer is the order as decided, as JSON.
+pub async fn cancel(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    order: OrderId,
+    key: CallerKey,
+    trace_id: Option<String>,
+) -> Result<Vec<u8>, Refusal> {
+    own(ground, tenant, user, order).await?;
+    let command = Command {
+        tenant: tenant.id,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what: What::Order(order, Event::Cancelled),
+        answers: None,
+        key: Some((key, view::render())),
+        trace_id,
+    };
+    answered(ground.desk.ask(command).await)
+}
+
+/// An order of this payer. Refuses others' as unknown.
+pub async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: OrderId) -> Result<Order, Refusal> {
+    let tenant_id = tenant.id;
+    let order = ground.read(move |store| store.order(tenant_id, id)).await?;
+    order
+        .filter(|order| order.payer == user)
+        .ok_or_else(|| Refusal::new(Code::OrderUnknown, "no such order for this login"))
+}
+
+/// The bytes of an answer, first or repeated.
+pub fn answered(outcome: Outcome) -> Result<Vec<u8>, Refusal> {
+    match outcome {
+        Outcome::Answer(bytes) | Outcome::Repeated(bytes) => Ok(bytes),
+        Outcome::Refused(refusal) => Err(refusal),
+        other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?}"))),
+    }
+}

@@ -1,0 +1,105 @@
+//! The payer authorises the split they saw: phone number, code and card (for cash only, a tap).
+
+use schema::ids::{ChannelUserId, EventId, OrderId};
+use schema::mobile::PayAsk;
+use schema::personal::{OneTimeCode, Phone};
+use schema::refusal::{Code, Fault, Refusal};
+use schema::seal::Lookup;
+
+use super::desk::{Command, What};
+use super::{Ground, Tenant, code, open, people, view};
+use crate::domain::order::{Event, Order, State};
+use crate::store::CallerKey;
+
+/// Authorises. A wrong, reused, expired, foreign or over-tried code is refused in words of its own; nothing moves.
+pub async fn pay(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    order_id: OrderId,
+    ask: &PayAsk,
+    key: CallerKey,
+    trace_id: Option<String>,
+) -> Result<Vec<u8>, Refusal> {
+    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        return Ok(first);
+    }
+    let order = open::own(ground, tenant, user, order_id).await?;
+    let offered = match &order.insured {
+        None => None,
+        Some(insured) => {
+            let offered = proof(ground, tenant, &order, ask).await?;
+            people::recheck(ground, tenant, insured.binding).await?;
+            Some(offered)
+        }
+    };
+    let command = Command {
+        tenant: tenant.id,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what: What::Order(order_id, Event::Authorised { offered }),
+        answers: None,
+        key: Some((key, view::render())),
+        trace_id,
+    };
+    open::answered(ground.desk.ask(command).await)
+}
+
+async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) -> Result<Lookup, Refusal> {
+    let (phone, digits, card) = match (&ask.phone, &ask.code, &ask.card_no) {
+        (Some(phone), Some(code), Some(card)) => (phone, code, card),
+        (phone, code, card) => {
+            let missing = [("phone", phone.is_none()), ("code", code.is_none()), ("card_no", card.is_none())];
+            let faults = missing
+                .into_iter()
+                .filter(|(_, missing)| *missing)
+                .map(|(at, _)| Fault::new(at, "医保支付必填", "is required for an insured payment"));
+            return Err(Refusal::faulty(Code::Invalid, faults.collect()));
+        }
+    };
+    let State::Priced { code: issued, .. } = &order.state else {
+        return Err(Refusal::new(Code::NotNow, format!("no payment in {}", order.state.place().word())));
+    };
+    let issued = issued.as_ref().ok_or_else(|| Refusal::new(Code::CodeNotSent, "no code for this price"))?;
+    let insured = order.insured.as_ref().ok_or_else(|| Refusal::new(Code::Internal, "no insured person"))?;
+    // Every attempt counts, whichever part of it is wrong: the counter guards card and phone as well.
+    let tries_key = format!("tries:{}:{}", order.id, String::from(issued.hash));
+    let epoch = ground.ephemeral.epoch().await.map_err(people::unreachable)?;
+    if epoch != issued.tries_epoch {
+        return Err(Refusal::new(Code::CodeExpired, "the try counter was forgotten, so the code is dead"));
+    }
+    let life_ms = ground.settings.deadlines.code_ms.saturating_mul(2);
+    let tries = ground.ephemeral.count(tenant.id, &tries_key, life_ms).await.map_err(people::unreachable)?;
+    if tries > ground.settings.limits.code_tries {
+        return Err(Refusal::new(Code::CodeTriedOut, format!("try {tries}")));
+    }
+    let binding = people::binding_row(ground, tenant.id, insured.binding).await?;
+    if binding.phone != Some(people::phone_lookup(tenant, phone)) {
+        return Err(Refusal::new(Code::PhoneWrong, "not the phone fixed at binding"));
+    }
+    if binding.card_no != Some(people::card_lookup(tenant, card)) {
+        return Err(Refusal::new(Code::CardWrong, "not the card that is bound"));
+    }
+    let offered = code::hash(tenant, order.id, issued.price_number, phone, digits);
+    if offered != issued.hash && belongs_elsewhere(ground, tenant, order, phone, digits).await? {
+        return Err(Refusal::new(Code::CodeForeign, "the code of another order of this payer"));
+    }
+    Ok(offered)
+}
+
+/// Whether the digits are the live code of another order of the same payer, which deserves a sentence of its own.
+async fn belongs_elsewhere(
+    ground: &Ground,
+    tenant: &Tenant,
+    order: &Order,
+    phone: &Phone,
+    digits: &OneTimeCode,
+) -> Result<bool, Refusal> {
+    let (tenant_id, payer) = (tenant.id, order.payer);
+    let others = ground.read(move |store| store.orders_of(tenant_id, payer, 50)).await?;
+    Ok(others.iter().filter(|other| other.id != order.id).any(|other| match &other.state {
+        State::Priced { code: Some(issued), .. } => {
+            code::hash(tenant, other.id, issued.price_number, phone, digits) == issued.hash
+        }
+        _ => false,
+    }))
+}

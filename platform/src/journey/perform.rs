@@ -1,0 +1,121 @@
+//! Performs one action: makes the call and brings its answer back to the desk as an event.
+//!
+//! What each action does stands in the file of its step; this is only the list. An adopted action of a dead process is
+//! not performed: [`unknown`] says which event stands for "we do not know", and the table asks.
+
+use schema::ids::EventId;
+use schema::refusal::Refusal;
+
+use super::desk::{Command, What};
+use super::{Ground, Tenant, collect, people, price, refund, settle, tell};
+use crate::domain::action::Action;
+use crate::domain::order::{Event, Order};
+use crate::domain::refund::RefundEvent;
+use crate::store::{DueAction, NewAction};
+
+/// What a performer has at hand.
+pub struct Job<'a> {
+    /// The ground.
+    pub ground: &'a Ground,
+    /// The tenant.
+    pub tenant: &'a Tenant,
+    /// The order as stored.
+    pub order: &'a Order,
+    /// The action's row.
+    pub row: &'a NewAction,
+    /// How often it was postponed.
+    pub attempts: i64,
+}
+
+impl Job<'_> {
+    /// Something about the order happened.
+    pub fn event(&self, event: Event) -> What {
+        What::Order(self.order.id, event)
+    }
+
+    /// Tries the same row again, later and later.
+    pub fn again(&self) -> What {
+        let wait_ms = self.ground.settings.deadlines.ask_again_ms << self.attempts.clamp(0, 6);
+        What::Postpone(self.ground.clock.now_us() + wait_ms.min(300_000) * 1000)
+    }
+}
+
+/// Performs the action and tells the desk. Returns the desk's refusal of the answer, for the log; whatever happens,
+/// the row stays until an answer was decided.
+pub async fn perform(ground: &Ground, due: &DueAction) -> Result<(), Refusal> {
+    let tenant = ground.tenants.get(due.tenant)?;
+    let order_id = due.action.order;
+    let tenant_id = due.tenant;
+    let order = ground.read(move |store| store.order(tenant_id, order_id)).await?;
+    let Some(order) = order else {
+        return Err(Refusal::new(schema::refusal::Code::Internal, format!("action of a missing order {order_id}")));
+    };
+    let job = Job { ground, tenant: &tenant, order: &order, row: &due.action, attempts: due.attempts };
+    let what = match &due.action.action {
+        Action::Price { message } => price::ask(&job, *message).await?,
+        Action::Release { message } => price::release(&job, *message).await?,
+        Action::Settle { msgid } => settle::settle(&job, msgid).await?,
+        Action::Reverse { omsgid, msgid } => settle::reverse(&job, omsgid, msgid).await?,
+        Action::AskSettle { omsgid } => settle::ask(&job, omsgid).await?,
+        Action::Undo { msgid, setl_id, refund } => settle::undo(&job, msgid, setl_id, *refund).await?,
+        Action::AskUndo { setl_id, refund } => settle::ask_undo(&job, setl_id, *refund).await?,
+        Action::Prepay { out_trade_no, amount, expires_at_us } => {
+            collect::prepay(&job, out_trade_no, *amount, *expires_at_us).await?
+        }
+        Action::AskWallet { out_trade_no } => collect::ask(&job, out_trade_no).await,
+        Action::CloseWallet { out_trade_no } => collect::close(&job, out_trade_no).await,
+        Action::ReturnCash { refund } => refund::return_cash(&job, *refund).await?,
+        Action::AskReturn { refund } => refund::ask(&job, *refund).await,
+        Action::Tell { message } => tell::tell(&job, *message).await?,
+        Action::AskTell { message, .. } => tell::ask(&job, *message).await,
+        Action::TellUndone { message, undo_setl_id, cash, whole } => {
+            tell::undone(&job, *message, undo_setl_id.clone(), *cash, *whole).await
+        }
+        Action::Sms { news, amount } => people::tell_of_money(&job, *news, *amount).await?,
+        Action::Ripple { person, except } => price::ripple(&job, *person, *except).await?,
+    };
+    answer(ground, due, what).await
+}
+
+/// Tells the desk what came of an action.
+pub async fn answer(ground: &Ground, due: &DueAction, what: What) -> Result<(), Refusal> {
+    let command = Command {
+        tenant: due.tenant,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what,
+        answers: Some(due.action.id),
+        key: None,
+        trace_id: due.action.trace_id.clone(),
+    };
+    match ground.desk.tell(command).await {
+        super::desk::Outcome::Refused(refusal) => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// What an action of a dead process means: it may have happened. `None` for actions that may simply be repeated,
+/// because they ask, or carry an id under which a repeat is harmless.
+pub fn unknown(due: &DueAction) -> Option<What> {
+    let order = due.action.order;
+    let event = |event| Some(What::Order(order, event));
+    match &due.action.action {
+        Action::Price { message } => event(Event::PriceUnknown { message: *message }),
+        Action::Settle { .. } => event(Event::SettleUnknown),
+        Action::Reverse { .. } => event(Event::ReverseUnknown),
+        Action::Undo { refund: Some(refund), .. } => Some(What::Refund(order, *refund, RefundEvent::UndoUnknown)),
+        Action::Undo { refund: None, .. } => event(Event::UndoUnknown),
+        Action::Prepay { .. } => event(Event::PrepayUnknown),
+        Action::ReturnCash { refund } => Some(What::Refund(order, *refund, RefundEvent::CashUnknown)),
+        Action::Tell { .. } => event(Event::TellUnknown),
+        Action::AskSettle { .. }
+        | Action::AskUndo { .. }
+        | Action::AskWallet { .. }
+        | Action::CloseWallet { .. }
+        | Action::AskReturn { .. }
+        | Action::AskTell { .. }
+        | Action::Release { .. }
+        | Action::TellUndone { .. }
+        | Action::Sms { .. }
+        | Action::Ripple { .. } => None,
+    }
+}

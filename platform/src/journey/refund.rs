@@ -1,0 +1,145 @@
+//! Cash going back, and the institution's wish for it.
+
+use schema::his::{RefundAsk, RefundView};
+use schema::ids::{EventId, InstitutionCode, RefundId, TenantId};
+use schema::refusal::{Code, Refusal};
+
+use super::Ground;
+use super::desk::{Command, Outcome, What};
+use super::perform::Job;
+use crate::domain::order::Event;
+use crate::domain::refund::{Refund, RefundAsked, RefundEvent, RefundState};
+use crate::parties::answer::Answer;
+use crate::parties::wallet::{self, RefundRequest};
+
+/// Gives cash back under the refund's own number; the wallet never does so twice.
+pub async fn return_cash(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
+    let (tenant, order) = (job.tenant.id, job.order.id);
+    let refund = job.ground.read(move |store| store.refund(tenant, id)).await?;
+    let Some(Refund { cash: Some(cash), .. }) = refund else {
+        return Err(Refusal::new(Code::Internal, format!("refund {id} has no cash to return")));
+    };
+    let request = RefundRequest {
+        merchant: job.order.bill.merchant.clone(),
+        out_trade_no: cash.taken.out_trade_no.clone(),
+        out_refund_no: out_refund_no(id),
+        amount: cash.amount,
+        paid: cash.taken.amount,
+        reason: "医疗费用退款".into(),
+    };
+    Ok(What::Refund(order, id, moved(job.tenant.wallet.refund(&request).await)))
+}
+
+/// Is the cash back?
+pub async fn ask(job: &Job<'_>, id: RefundId) -> What {
+    let answer = job.tenant.wallet.query_refund(&job.order.bill.merchant, &out_refund_no(id)).await;
+    let event = match answer {
+        // A question that was refused says nothing about the refund.
+        Answer::Refused(_) => RefundEvent::CashUnknown,
+        answer => moved(answer),
+    };
+    What::Refund(job.order.id, id, event)
+}
+
+fn moved(answer: Answer<wallet::RefundState>) -> RefundEvent {
+    match answer {
+        Answer::Done(state) => state_event(state),
+        Answer::Refused(refused) => RefundEvent::CashRefused { words: refused.words },
+        Answer::Unknown(_) => RefundEvent::CashUnknown,
+    }
+}
+
+/// What the wallet's word about a refund means.
+pub fn state_event(state: wallet::RefundState) -> RefundEvent {
+    match state {
+        wallet::RefundState::Returned { success_time_us } => RefundEvent::CashReturned { success_time_us },
+        wallet::RefundState::Processing => RefundEvent::CashUnknown,
+        wallet::RefundState::Nothing => RefundEvent::CashNothing,
+        wallet::RefundState::Abnormal(words) => RefundEvent::CashAbnormal { words },
+    }
+}
+
+/// Our refund number at the wallet.
+pub fn out_refund_no(refund: RefundId) -> String {
+    refund.uuid().simple().to_string()
+}
+
+/// Reads our refund number back.
+pub fn refund_of(out_refund_no: &str) -> Option<RefundId> {
+    out_refund_no.parse().ok()
+}
+
+/// The institution asks for money back. The same number with the same content answers with the present state.
+pub async fn asked(
+    ground: &Ground,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    ask: &RefundAsk,
+    trace_id: Option<String>,
+) -> Result<RefundView, Refusal> {
+    if let Some(refund) = by_no(ground, tenant, institution, &ask.refund_no).await? {
+        return known(ground, tenant, &refund, ask).await;
+    }
+    let event = Event::RefundAsked(RefundAsked {
+        refund_no: Some(ask.refund_no.clone()),
+        amount: ask.amount_fen,
+        reason: ask.reason.clone(),
+    });
+    let command = Command {
+        tenant,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what: What::ByBill(institution.clone(), ask.bill_no.clone(), event),
+        answers: None,
+        key: None,
+        trace_id,
+    };
+    match ground.desk.ask(command).await {
+        Outcome::Order(_) => {}
+        Outcome::Refused(refusal) if refusal.code == Code::NotNow => {
+            return Err(Refusal { code: Code::RefundNotNow, ..refusal });
+        }
+        Outcome::Refused(refusal) => return Err(refusal),
+        other => return Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a refund"))),
+    }
+    let refund = by_no(ground, tenant, institution, &ask.refund_no).await?;
+    refund.map(|refund| view(&refund)).ok_or_else(|| Refusal::new(Code::Internal, "a granted refund is missing"))
+}
+
+/// A refund by its institution's number.
+pub async fn by_no(
+    ground: &Ground,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    refund_no: &str,
+) -> Result<Option<Refund>, Refusal> {
+    let (institution, refund_no) = (institution.clone(), refund_no.to_owned());
+    ground.read(move |store| store.refund_by_no(tenant, &institution, &refund_no)).await
+}
+
+async fn known(ground: &Ground, tenant: TenantId, refund: &Refund, ask: &RefundAsk) -> Result<RefundView, Refusal> {
+    let order_id = refund.order;
+    let order = ground.read(move |store| store.order(tenant, order_id)).await?;
+    let same_bill = order.is_some_and(|order| order.bill.bill_no == ask.bill_no);
+    let same_amount = ask.amount_fen.is_none_or(|amount| amount == refund.amount);
+    if same_bill && same_amount && refund.reason == ask.reason {
+        return Ok(view(refund));
+    }
+    Err(Refusal::new(Code::RefundChanged, format!("refund {} has other content", refund.id)))
+}
+
+/// A refund as its institution may see it.
+pub fn view(refund: &Refund) -> RefundView {
+    RefundView {
+        refund_no: refund.refund_no.clone().unwrap_or_default(),
+        order_id: refund.order,
+        state: match &refund.state {
+            RefundState::AskingUndo { .. } => "undoing_insurance".into(),
+            state => state.word().into(),
+        },
+        amount_fen: refund.amount,
+        reason: match &refund.state {
+            RefundState::Refused { words } | RefundState::Suspended { words } => Some(words.clone()),
+            _ => None,
+        },
+    }
+}

@@ -1,0 +1,105 @@
+//! The insurance leg: 2207, and its undos 2208 (outcome known) and 2601 (outcome unknown), with the questions between.
+
+use schema::ids::RefundId;
+use schema::link::SettleInputs;
+use schema::refusal::{Code, Refusal};
+
+use super::desk::What;
+use super::perform::Job;
+use super::price::SETTLE_INPUTS;
+use crate::domain::order::{Event, Undone};
+use crate::domain::refund::RefundEvent;
+use crate::domain::settlement::Settlement;
+use crate::parties::answer::Answer;
+use crate::parties::bureau::{OnBehalf, Settled, SettlementState};
+
+/// The purpose under which the bureau's whole reply is sealed.
+pub const REPLY: &str = "bureau_reply";
+
+/// 2207.
+pub async fn settle(job: &Job<'_>, msgid: &str) -> Result<What, Refusal> {
+    let (on_behalf, inputs) = inputs(job).await?;
+    Ok(job.event(match job.tenant.bureau.settle(&on_behalf, msgid, &inputs).await {
+        Answer::Done(settled) => Event::SettleDone(Box::new(sealed(job, settled)?)),
+        Answer::Refused(refused) => Event::SettleRefused { words: refused.words, busy: refused.busy },
+        Answer::Unknown(_) => Event::SettleUnknown,
+    }))
+}
+
+/// 2601 of a 2207 whose outcome is unknown.
+pub async fn reverse(job: &Job<'_>, omsgid: &str, msgid: &str) -> Result<What, Refusal> {
+    let (on_behalf, inputs) = inputs(job).await?;
+    Ok(job.event(match job.tenant.bureau.reverse(&on_behalf, msgid, omsgid, &inputs).await {
+        Answer::Done(()) => Event::ReverseDone,
+        // Some builds answer "nothing found" as an error. Where the question by visit will prove it anyway, the wait
+        // for that question may begin.
+        Answer::Refused(refused) if !refused.busy && job.tenant.bureau.can_ask_by_visit() => Event::ReverseDone,
+        Answer::Refused(_) | Answer::Unknown(_) => Event::ReverseUnknown,
+    }))
+}
+
+/// Did the lost 2207 leave a settlement?
+pub async fn ask(job: &Job<'_>, omsgid: &str) -> Result<What, Refusal> {
+    let (on_behalf, inputs) = inputs(job).await?;
+    Ok(job.event(match job.tenant.bureau.ask_by_visit(&on_behalf, omsgid, &inputs).await {
+        Answer::Done(SettlementState::Nothing | SettlementState::Undone(_)) => Event::SettleNotFound,
+        Answer::Done(SettlementState::Live(settled)) => Event::SettleFound(Box::new(sealed(job, *settled)?)),
+        Answer::Refused(_) | Answer::Unknown(_) => Event::AskSettleUnknown,
+    }))
+}
+
+/// 2208, for the order itself or for a refund.
+pub async fn undo(job: &Job<'_>, msgid: &str, setl_id: &str, refund: Option<RefundId>) -> Result<What, Refusal> {
+    let (on_behalf, inputs) = inputs(job).await?;
+    let answer = job.tenant.bureau.undo(&on_behalf, msgid, setl_id, &inputs).await;
+    let answer = answer.map(|at| Undone { undo_setl_id: at.undo_setl_id, setl_time_us: at.setl_time_us });
+    Ok(match (answer, refund) {
+        (Answer::Done(undone), None) => job.event(Event::UndoDone(undone)),
+        (Answer::Refused(no), None) => job.event(Event::UndoRefused { words: no.words, busy: no.busy }),
+        (Answer::Unknown(_), None) => job.event(Event::UndoUnknown),
+        (Answer::Done(undone), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoDone(undone)),
+        (Answer::Refused(no), Some(id)) => {
+            What::Refund(job.order.id, id, RefundEvent::UndoRefused { words: no.words, busy: no.busy })
+        }
+        (Answer::Unknown(_), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoUnknown),
+    })
+}
+
+/// Is this settlement undone? A bureau that does not know a settlement it once named has not answered.
+pub async fn ask_undo(job: &Job<'_>, setl_id: &str, refund: Option<RefundId>) -> Result<What, Refusal> {
+    let (on_behalf, inputs) = inputs(job).await?;
+    let state = match job.tenant.bureau.ask_by_setl_id(&on_behalf, setl_id, &inputs).await {
+        Answer::Done(state) => Some(state),
+        Answer::Refused(_) | Answer::Unknown(_) => None,
+    };
+    let undone =
+        |at: crate::parties::bureau::UndoneAt| Undone { undo_setl_id: at.undo_setl_id, setl_time_us: at.setl_time_us };
+    Ok(match (state, refund) {
+        (Some(SettlementState::Undone(at)), None) => job.event(Event::UndoFound(undone(at))),
+        (Some(SettlementState::Live(_)), None) => job.event(Event::UndoStands),
+        (Some(SettlementState::Nothing) | None, None) => job.event(Event::AskUndoUnknown),
+        (Some(SettlementState::Undone(at)), Some(id)) => {
+            What::Refund(job.order.id, id, RefundEvent::UndoDone(undone(at)))
+        }
+        (Some(SettlementState::Live(_)), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoStands),
+        (Some(SettlementState::Nothing) | None, Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoUnknown),
+    })
+}
+
+async fn inputs(job: &Job<'_>) -> Result<(OnBehalf, SettleInputs), Refusal> {
+    let institution = job.ground.institution_as_known(job.tenant.id, &job.order.bill.institution).await?;
+    let sealed = job.order.price.as_ref().and_then(|price| price.inputs.as_ref());
+    let sealed = sealed.ok_or_else(|| Refusal::new(Code::Internal, "an insurance leg without 2207's inputs"))?;
+    let damaged = |what: String| Refusal::new(Code::Internal, format!("2207's inputs do not read back: {what}"));
+    let plain = job.tenant.vault.open(SETTLE_INPUTS, &sealed.sealed).map_err(|error| damaged(error.to_string()))?;
+    let inputs = serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))?;
+    let on_behalf = OnBehalf { code: institution.code.to_string(), name: institution.name, area: institution.area };
+    Ok((on_behalf, inputs))
+}
+
+fn sealed(job: &Job<'_>, settled: Settled) -> Result<Settlement, Refusal> {
+    let plain = serde_json::to_vec(&settled.output)
+        .map_err(|error| Refusal::new(Code::Internal, format!("the bureau's reply cannot be kept: {error}")))?;
+    let reply = job.tenant.vault.seal(job.ground.clock.nonce(), REPLY, &plain);
+    Ok(Settlement { reply, ..settled.settlement })
+}

@@ -1,0 +1,100 @@
+//! Telling the institution that a bill is paid, and its undo: telling that it is undone.
+
+use schema::ids::MessageId;
+use schema::link::{BureauReply, QueryPayment, Reply, SettledTold, ToInstitution, UndoneTold};
+use schema::money::Fen;
+use schema::refusal::{Code, Refusal};
+
+use super::Ground;
+use super::desk::What;
+use super::perform::Job;
+use super::settle::REPLY;
+use crate::domain::order::{Event, Insurance, Legs, State};
+use crate::parties::answer::Answer;
+
+/// Tells that it is paid, with the bureau's whole reply. Only the HIS's own refusal undoes a payment; any other
+/// failure is silence, and silence is asked about.
+pub async fn tell(job: &Job<'_>, message: MessageId) -> Result<What, Refusal> {
+    let Some(legs) = legs(&job.order.state) else { return Ok(What::ActionDone) };
+    let (split, setl_id, bureau_reply) = match &legs.insurance {
+        Insurance::CashOnly => (schema::split::Split::all_cash(job.order.bill.amount), None, None),
+        Insurance::Settled(settled) => {
+            (settled.split, Some(settled.setl_id.clone()), Some(bureau_reply(job, &settled.setl_id).await?))
+        }
+    };
+    let told = ToInstitution::Settled(Box::new(SettledTold {
+        order_id: job.order.id,
+        bill_no: job.order.bill.bill_no.clone(),
+        split,
+        setl_id,
+        bureau_reply,
+        out_trade_no: legs.cash.as_ref().map(|cash| cash.out_trade_no.clone()),
+        transaction_id: legs.cash.as_ref().map(|cash| cash.transaction_id.clone()),
+        paid_at_us: job.order.entered_at_us,
+    }));
+    Ok(job.event(match ask_link(job, message, told).await {
+        Answer::Done(Reply::Booked(guidance)) => Event::TellBooked { guidance },
+        Answer::Refused(refused) if refused.code == Code::HospitalRefused.as_str() => {
+            Event::TellRejected { words: refused.words }
+        }
+        Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => Event::TellUnknown,
+    }))
+}
+
+/// Asks a silent institution whether it has booked.
+pub async fn ask(job: &Job<'_>, message: MessageId) -> What {
+    let question =
+        ToInstitution::QueryPayment(QueryPayment { order_id: job.order.id, bill_no: job.order.bill.bill_no.clone() });
+    job.event(match ask_link(job, message, question).await {
+        Answer::Done(Reply::PaymentState(schema::his::PaymentState::Booked { guidance })) => {
+            Event::TellBooked { guidance }
+        }
+        Answer::Done(Reply::PaymentState(schema::his::PaymentState::NotBooked)) => Event::TellNotBooked,
+        Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => Event::TellUnknown,
+    })
+}
+
+/// Tells what was undone; repeated until acknowledged.
+pub async fn undone(
+    job: &Job<'_>,
+    message: MessageId,
+    undo_setl_id: Option<String>,
+    cash_refunded_fen: Fen,
+    whole: bool,
+) -> What {
+    let told = ToInstitution::Undone(UndoneTold {
+        order_id: job.order.id,
+        bill_no: job.order.bill.bill_no.clone(),
+        undo_setl_id,
+        cash_refunded_fen,
+        whole,
+    });
+    match ask_link(job, message, told).await {
+        Answer::Done(_) => What::ActionDone,
+        Answer::Refused(refused) if !refused.busy => What::ActionDone,
+        Answer::Refused(_) | Answer::Unknown(_) => job.again(),
+    }
+}
+
+async fn ask_link(job: &Job<'_>, message: MessageId, ask: ToInstitution) -> Answer<Reply> {
+    let address = Ground::address(job.tenant.id, &job.order.bill.institution);
+    let timeout = job.ground.link_timeout();
+    job.ground.links.ask(&address, message, job.row.trace_id.clone(), ask, timeout).await
+}
+
+fn legs(state: &State) -> Option<&Legs> {
+    match state {
+        State::Paid { legs, .. } => Some(legs),
+        State::Suspended { from, .. } => legs(from),
+        _ => None,
+    }
+}
+
+async fn bureau_reply(job: &Job<'_>, setl_id: &str) -> Result<BureauReply, Refusal> {
+    let (tenant, wanted) = (job.tenant.id, setl_id.to_owned());
+    let sealed = job.ground.read(move |store| store.settlement_reply(tenant, &wanted)).await?;
+    let damaged = |why: String| Refusal::new(Code::Internal, format!("the bureau's reply does not read back: {why}"));
+    let sealed = sealed.ok_or_else(|| damaged("it is missing".into()))?;
+    let plain = job.tenant.vault.open(REPLY, &sealed).map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))
+}

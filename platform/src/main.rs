@@ -1,0 +1,423 @@
+//! `platform`: the centre. `platform --help` lists the subcommands; each takes `--config` and, where it answers with
+//! data, `--json`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use platform::clock::{Clock as _, SystemClock};
+use platform::settings::{self, Settings};
+use platform::startup::{self, CannotStart, Master};
+use platform::store::sqlite::Access;
+use platform::store::{ChannelRow, InstitutionRow, Store as _};
+use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
+use schema::sign::PublicKey;
+use serde_json::json;
+
+/// 统付平台 / the Tongfu platform.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// 设置文件 / settings file (TOML) over the default one
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+    /// 以JSON输出 / answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 运行 / run until SIGINT or SIGTERM
+    Serve,
+    /// 主密钥 / the master secret
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// 统筹区 / tenants
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// 接入渠道 / channels
+    #[command(subcommand)]
+    Channel(ChannelCommand),
+    /// 定点医药机构 / institutions
+    #[command(subcommand)]
+    Institution(InstitutionCommand),
+    /// 账务 / the books
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// 订单 / orders
+    #[command(subcommand)]
+    Order(OrderCommand),
+    /// 状态图 / state diagrams, printed from the tables
+    States {
+        /// Mermaid text
+        #[arg(long)]
+        mermaid: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// 生成主密钥文件 / make the key file that keys.master_file names
+    Init,
+}
+
+#[derive(Subcommand)]
+enum TenantCommand {
+    /// 新增 / add one
+    Create {
+        /// 区划代码 / 6-digit area code
+        #[arg(long)]
+        area: String,
+        /// 名称 / name
+        #[arg(long)]
+        name: String,
+        /// 医保核心设置 / bureau settings (JSON file)
+        #[arg(long)]
+        bureau: PathBuf,
+        /// 支付渠道设置 / wallet settings (JSON file)
+        #[arg(long)]
+        wallet: PathBuf,
+        /// 短信设置 / SMS settings (JSON file)
+        #[arg(long)]
+        sms: PathBuf,
+    },
+    /// 列出 / list
+    List,
+}
+
+#[derive(Subcommand)]
+enum ChannelCommand {
+    /// 新增，密钥只显示一次 / add one; its key is shown once
+    Create {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 名称 / name
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum InstitutionCommand {
+    /// 新增或修改 / add or change one
+    Create {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 机构编码 / fixmedins_code
+        #[arg(long)]
+        code: InstitutionCode,
+        /// 名称 / name
+        #[arg(long)]
+        name: String,
+        /// 就医地区划 / mdtrtarea_admvs
+        #[arg(long)]
+        area: String,
+        /// 特约商户号 / sub_mchid
+        #[arg(long)]
+        sub_mchid: String,
+    },
+    /// 批准适配器公钥 / approve an adapter's public key
+    Approve {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 机构编码 / fixmedins_code
+        #[arg(long)]
+        code: InstitutionCode,
+        /// 公钥 / public key, Base64
+        #[arg(long)]
+        key: String,
+    },
+    /// 更换适配器公钥 / replace the key; the old one stops at once
+    Rotate {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 机构编码 / fixmedins_code
+        #[arg(long)]
+        code: InstitutionCode,
+        /// 公钥 / public key, Base64
+        #[arg(long)]
+        key: String,
+    },
+    /// 停用 / suspend: no link, no new orders; what is out is finished
+    Suspend {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 机构编码 / fixmedins_code
+        #[arg(long)]
+        code: InstitutionCode,
+    },
+    /// 列出 / list
+    List {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+    },
+}
+
+#[derive(Subcommand)]
+enum LedgerCommand {
+    /// 核对全部账务不变量 / check every invariant over everything stored; exit 1 if one is broken
+    Verify,
+}
+
+#[derive(Subcommand)]
+enum OrderCommand {
+    /// 订单全过程 / the whole story of one order
+    Show {
+        /// 订单号 / order id
+        id: OrderId,
+    },
+    /// 列出 / list
+    List {
+        /// 状态 / public state
+        #[arg(long)]
+        state: Option<String>,
+        /// 最多行数 / at most
+        #[arg(long, default_value_t = 100)]
+        most: u32,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
+    if let Command::States { .. } = cli.command {
+        print!("{}", platform::domain::diagram::mermaid());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = settings::read(cli.config.as_deref()).map_err(said)?;
+    match &cli.command {
+        Command::Serve => serve(settings),
+        Command::Keys(KeysCommand::Init) => {
+            Master::init(settings.keys.master_file.as_ref(), &SystemClock::new())?;
+            answer(cli, &json!({ "master_file": settings.keys.master_file }))
+        }
+        Command::Tenant(command) => tenant(cli, &settings, command),
+        Command::Channel(ChannelCommand::Create { tenant, name }) => channel(cli, &settings, *tenant, name),
+        Command::Institution(command) => institution(cli, &settings, command),
+        Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
+        Command::Order(command) => order(cli, &settings, command),
+        Command::States { .. } => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn said(error: impl std::fmt::Display) -> CannotStart {
+    CannotStart(error.to_string())
+}
+
+fn answer(cli: &Cli, value: &serde_json::Value) -> Result<ExitCode, CannotStart> {
+    if cli.json {
+        println!("{value}");
+    } else {
+        println!("{}", serde_json::to_string_pretty(value).map_err(said)?);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(settings: Settings) -> Result<ExitCode, CannotStart> {
+    tracing_subscriber::fmt()
+        .json()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(said)?;
+    runtime.block_on(startup::serve(settings))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn parties(path: &std::path::Path) -> Result<serde_json::Value, CannotStart> {
+    let text = std::fs::read_to_string(path).map_err(|error| said(format!("{}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| said(format!("{}: {error}", path.display())))
+}
+
+fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<ExitCode, CannotStart> {
+    match command {
+        TenantCommand::Create { area, name, bureau, wallet, sms } => {
+            if area.len() != 6 || !area.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(said("--area: 须为6位区划代码 / must be six digits"));
+            }
+            let parties = json!({ "bureau": parties(bureau)?, "wallet": parties(wallet)?, "sms": parties(sms)? });
+            let parties = serde_json::from_value(parties).map_err(|error| said(format!("parties: {error}")))?;
+            let master = Master::read(settings.keys.master_file.as_ref())?;
+            let row = startup::tenant_row(&master, &SystemClock::new(), area.clone(), name.clone(), &parties)?;
+            startup::open_store(settings, Access::Admin)?.add_tenant(&row).map_err(said)?;
+            answer(cli, &json!({ "tenant_id": row.id, "area": row.area, "name": row.name }))
+        }
+        TenantCommand::List => {
+            let rows = startup::open_store(settings, Access::ReadOnly)?.tenants().map_err(said)?;
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|row| json!({ "tenant_id": row.id, "area": row.area, "name": row.name }))
+                .collect();
+            answer(cli, &json!(rows))
+        }
+    }
+}
+
+fn channel(cli: &Cli, settings: &Settings, tenant: TenantId, name: &str) -> Result<ExitCode, CannotStart> {
+    let clock = SystemClock::new();
+    let mut key = [0_u8; 24];
+    clock.fill(&mut key);
+    let key = hex::encode(key);
+    let mut key_hash = [0_u8; 32];
+    key_hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, key.as_bytes()).as_ref());
+    let row = ChannelRow { tenant, id: ChannelId::from_uuid(clock.fresh()), name: name.to_owned(), key_hash };
+    startup::open_store(settings, Access::Admin)?.add_channel(&row).map_err(said)?;
+    answer(cli, &json!({ "channel_id": row.id, "channel_key": key }))
+}
+
+fn institution(cli: &Cli, settings: &Settings, command: &InstitutionCommand) -> Result<ExitCode, CannotStart> {
+    let store = startup::open_store(settings, Access::Admin)?;
+    let known = |tenant: TenantId, code: &InstitutionCode| -> Result<InstitutionRow, CannotStart> {
+        let row = store.institution(tenant, code).map_err(said)?;
+        row.ok_or_else(|| said(format!("没有机构 / no institution {code}")))
+    };
+    let row = match command {
+        InstitutionCommand::Create { tenant, code, name, area, sub_mchid } => {
+            let before = store.institution(*tenant, code).map_err(said)?;
+            InstitutionRow {
+                tenant: *tenant,
+                code: code.clone(),
+                name: name.clone(),
+                area: area.clone(),
+                merchant: sub_mchid.clone(),
+                key: before.and_then(|row| row.key),
+                suspended: false,
+            }
+        }
+        InstitutionCommand::Approve { tenant, code, key } | InstitutionCommand::Rotate { tenant, code, key } => {
+            let key = PublicKey::parse(key).map_err(said)?;
+            InstitutionRow { key: Some(key), suspended: false, ..known(*tenant, code)? }
+        }
+        InstitutionCommand::Suspend { tenant, code } => InstitutionRow { suspended: true, ..known(*tenant, code)? },
+        InstitutionCommand::List { tenant } => {
+            let rows = store.institutions(*tenant).map_err(said)?;
+            let rows: Vec<_> = rows.iter().map(shown).collect();
+            return answer(cli, &json!(rows));
+        }
+    };
+    store.put_institution(&row).map_err(said)?;
+    answer(cli, &shown(&row))
+}
+
+fn shown(row: &InstitutionRow) -> serde_json::Value {
+    json!({
+        "code": row.code,
+        "name": row.name,
+        "area": row.area,
+        "sub_mchid": row.merchant,
+        "key": row.key,
+        "suspended": row.suspended,
+    })
+}
+
+fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, CannotStart> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    let mut orders = std::collections::BTreeMap::<String, i64>::new();
+    let mut accounts = std::collections::BTreeMap::<String, i64>::new();
+    let mut violations = Vec::new();
+    for tenant in store.tenants().map_err(said)? {
+        let sums = store.verify(tenant.id).map_err(said)?;
+        for (state, count) in sums.orders {
+            *orders.entry(state).or_default() += count;
+        }
+        for (account, net) in sums.accounts {
+            *accounts.entry(account).or_default() += net.get();
+        }
+        violations.extend(sums.violations);
+    }
+    let mut fund_fen = std::collections::BTreeMap::<&str, i64>::new();
+    for (account, net) in &accounts {
+        let share = match account.split(':').collect::<Vec<_>>().as_slice() {
+            ["bureau", _, "pooled"] => "fund",
+            ["bureau", _, "other"] => "other_funds",
+            ["bureau", _, "account"] => "account",
+            ["bureau", _, "mulaid"] => "account_mulaid",
+            ["wallet", _] => "cash",
+            ["suspense"] => "suspense",
+            _ => continue,
+        };
+        *fund_fen.entry(share).or_default() += net;
+    }
+    let balanced = violations.is_empty();
+    let faults: Vec<_> = violations
+        .iter()
+        .map(|broken| {
+            json!({
+                "invariant": broken.invariant.id(),
+                "sentence": broken.invariant.sentence(),
+                "of": broken.of,
+                "found": broken.found,
+            })
+        })
+        .collect();
+    answer(
+        cli,
+        &json!({ "balanced": balanced, "faults": faults, "orders": orders, "fund_fen": fund_fen, "accounts": accounts }),
+    )?;
+    Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, CannotStart> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    match command {
+        OrderCommand::Show { id } => {
+            let story = store.story(*id).map_err(said)?;
+            let story = story.ok_or_else(|| said(format!("没有订单 / no order {id}")))?;
+            let order = &story.order;
+            let refunds: Vec<_> = story.refunds.iter().map(|refund| json!(refund)).collect();
+            answer(
+                cli,
+                &json!({
+                    "order": order,
+                    "state": order.state.place().word(),
+                    "why": order.state.why().map(platform::domain::order::Why::word),
+                    "history": story.history,
+                    "postings": story.postings,
+                    "actions": story.actions,
+                    "refunds": refunds,
+                }),
+            )
+        }
+        OrderCommand::List { state, most } => {
+            let orders = store.orders_in(state.as_deref(), *most).map_err(said)?;
+            let rows: Vec<_> = orders
+                .iter()
+                .map(|order| {
+                    json!({
+                        "id": order.id,
+                        "tenant": order.tenant,
+                        "institution": order.bill.institution,
+                        "bill_no": order.bill.bill_no,
+                        "amount_fen": order.bill.amount,
+                        "state": order.state.place().word(),
+                        "place": format!("{:?}", order.state.place()),
+                        "why": order.state.why().map(platform::domain::order::Why::word),
+                        "updated_at_us": order.updated_at_us,
+                    })
+                })
+                .collect();
+            answer(cli, &json!(rows))
+        }
+    }
+}

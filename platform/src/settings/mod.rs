@@ -1,0 +1,197 @@
+//! Settings: default file → file → environment. A wrong value refuses to start and is named with all other wrong ones.
+
+use std::path::Path;
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Toml};
+use schema::refusal::Fault;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::deadline::Rules;
+
+/// The default file, which is also the documentation of every setting.
+pub const DEFAULT: &str = include_str!("default.toml");
+
+/// Everything that can be set. `default.toml` explains each value.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// HTTP.
+    pub http: Http,
+    /// Record of truth.
+    pub store: Url,
+    /// Ephemeral state.
+    pub ephemeral: Url,
+    /// Events for reconciliation.
+    pub events: Url,
+    /// Keys.
+    pub keys: Keys,
+    /// Deadlines of the order's life.
+    pub deadlines: Rules,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address and port.
+    pub listen: String,
+    /// Address for callbacks; empty for the address listened on.
+    pub public_url: String,
+    /// Worker threads; 0 for one per core.
+    pub workers: usize,
+}
+
+/// A section that is one URL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Url {
+    /// The URL; its scheme chooses the engine.
+    pub url: String,
+}
+
+/// `[keys]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// The file with the master secret.
+    pub master_file: String,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// One call to a party, in milliseconds.
+    pub party_timeout_ms: u64,
+    /// One question on the link, in milliseconds.
+    pub link_timeout_ms: u64,
+    /// Calls under way per bureau.
+    pub bureau_calls: usize,
+    /// Questions under way per institution.
+    pub institution_calls: usize,
+    /// Wrong codes until void.
+    pub code_tries: u32,
+    /// Codes per phone and day.
+    pub codes_per_day: u32,
+    /// Life of a login code, in milliseconds.
+    pub login_code_ms: i64,
+    /// Life of a session, in milliseconds.
+    pub session_ms: i64,
+    /// Age after which 1101 is asked again at payment, in milliseconds.
+    pub recheck_person_ms: i64,
+    /// Tolerance of a fee line, in fen.
+    pub line_tolerance_fen: i64,
+    /// Requests from outside that may wait at the desk.
+    pub desk_queue: usize,
+    /// Events in one commit.
+    pub desk_batch: usize,
+}
+
+/// The settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WrongSettings {
+    /// A file does not parse, a value has the wrong type, or a name is unknown.
+    #[error("{0}")]
+    Unreadable(Box<figment::Error>),
+    /// Values that make no sense, all of them.
+    #[error("{}", list(.0))]
+    Wrong(Vec<Fault>),
+}
+
+fn list(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("{}: {} / {}", fault.at, fault.zh, fault.en)).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads the settings; `file` overrides the default, the environment overrides both.
+pub fn read(file: Option<&Path>) -> Result<Settings, WrongSettings> {
+    let mut figment = Figment::from(Toml::string(DEFAULT));
+    if let Some(file) = file {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let settings: Settings = figment
+        .merge(Env::prefixed("TONGFU__").split("__"))
+        .extract()
+        .map_err(|error| WrongSettings::Unreadable(Box::new(error)))?;
+    let faults = settings.faults();
+    if faults.is_empty() { Ok(settings) } else { Err(WrongSettings::Wrong(faults)) }
+}
+
+impl Settings {
+    fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut unless = |holds: bool, at: &str, zh: &str, en: &str| {
+            if !holds {
+                faults.push(Fault::new(at, zh, en));
+            }
+        };
+        let d = &self.deadlines;
+        for (at, value) in [
+            ("deadlines.price_ms", d.price_ms),
+            ("deadlines.ask_again_ms", d.ask_again_ms),
+            ("deadlines.collect_ms", d.collect_ms),
+            ("deadlines.ask_wallet_ms", d.ask_wallet_ms),
+            ("deadlines.tell_ms", d.tell_ms),
+            ("deadlines.patience_ms", d.patience_ms),
+            ("deadlines.bureau_limit_ms", d.bureau_limit_ms),
+            ("deadlines.after_reversal_ms", d.after_reversal_ms),
+        ] {
+            unless(value > 0, at, "须大于0", "must be above 0");
+        }
+        unless(
+            (1..=1_800_000).contains(&d.priced_ms),
+            "deadlines.priced_ms",
+            "须在1毫秒至30分钟之间",
+            "must be at most 30 minutes",
+        );
+        unless((1..=300_000).contains(&d.code_ms), "deadlines.code_ms", "须不超过300秒", "must be at most 300 seconds");
+        unless((1..=10).contains(&d.code_sends), "deadlines.code_sends", "须为1至10", "must be 1 to 10");
+        unless((1..=5).contains(&self.limits.code_tries), "limits.code_tries", "须为1至5", "must be 1 to 5");
+        unless(self.limits.desk_batch > 0, "limits.desk_batch", "须大于0", "must be above 0");
+        unless(self.limits.desk_queue > 0, "limits.desk_queue", "须大于0", "must be above 0");
+        unless(self.limits.bureau_calls > 0, "limits.bureau_calls", "须大于0", "must be above 0");
+        unless(self.limits.institution_calls > 0, "limits.institution_calls", "须大于0", "must be above 0");
+        unless(
+            self.store.url.starts_with("sqlite:"),
+            "store.url",
+            "目前支持 sqlite:",
+            "must begin with sqlite: in this version",
+        );
+        unless(self.ephemeral.url == "memory:", "ephemeral.url", "目前支持 memory:", "must be memory: in this version");
+        unless(
+            self.events.url.starts_with("file:"),
+            "events.url",
+            "目前支持 file:",
+            "must begin with file: in this version",
+        );
+        unless(
+            self.http.listen.parse::<std::net::SocketAddr>().is_ok(),
+            "http.listen",
+            "须为 地址:端口",
+            "must be address:port",
+        );
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_file_is_sound() {
+        assert!(read(None).is_ok());
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_at_once() {
+        let mut settings = read(None).expect("the default is sound");
+        settings.deadlines.code_ms = 301_000;
+        settings.deadlines.price_ms = 0;
+        settings.http.listen = "nowhere".into();
+        let places: Vec<String> = settings.faults().into_iter().map(|fault| fault.at).collect();
+        assert_eq!(places, ["deadlines.price_ms", "deadlines.code_ms", "http.listen"]);
+    }
+}

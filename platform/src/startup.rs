@@ -1,0 +1,274 @@
+//! The composition root: the one place that knows everyone, so that nobody else has to.
+
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::hkdf;
+use schema::ids::{ProcessId, TenantId};
+use schema::seal::Vault;
+use schema::sign::SigningKey;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock::{Clock, SystemClock};
+use crate::ephemeral::memory::Memory;
+use crate::errands;
+use crate::events::jsonl::JsonLines;
+use crate::http;
+use crate::journey::desk::{Desk, Thread};
+use crate::journey::{Ground, Tenant, Tenants};
+use crate::metrics::Metrics;
+use crate::parties::bureau::client::BureauClient;
+use crate::parties::bureau::config::BureauConfig;
+use crate::parties::link::Hub;
+use crate::parties::outbound::{Http, Outbound};
+use crate::parties::sms::client::SmsHttp;
+use crate::parties::sms::config::SmsConfig;
+use crate::parties::wallet::client::WeChatPay;
+use crate::parties::wallet::config::WalletConfig;
+use crate::settings::Settings;
+use crate::store::sqlite::{Access, SqliteStore};
+use crate::store::{Store, TenantRow};
+
+/// Why the platform does not start. Names the setting, what was found, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct CannotStart(pub String);
+
+impl CannotStart {
+    fn because(what: &str) -> impl FnOnce(&dyn std::fmt::Display) -> CannotStart + '_ {
+        move |error| CannotStart(format!("{what}: {error}"))
+    }
+}
+
+/// A tenant's parties as they are kept: sealed for purpose [`PARTIES`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantParties {
+    /// 医保核心.
+    pub bureau: BureauConfig,
+    /// 个人支付渠道.
+    pub wallet: WalletConfig,
+    /// SMS gateway.
+    pub sms: SmsConfig,
+}
+
+/// The purpose under which [`TenantParties`] is sealed.
+pub const PARTIES: &str = "parties";
+
+/// The master secret, 32 bytes. Cannot be formatted.
+pub struct Master([u8; 32]);
+
+impl Master {
+    /// Reads the key file; refuses one that others can read.
+    pub fn read(path: &Path) -> Result<Master, CannotStart> {
+        let shown = path.display();
+        let hint = "make one with `platform keys init` / 请用 platform keys init 生成";
+        let meta = std::fs::metadata(path)
+            .map_err(|error| CannotStart(format!("keys.master_file {shown}: {error}; {hint}")))?;
+        if meta.permissions().mode() & 0o077 != 0 {
+            return Err(CannotStart(format!(
+                "keys.master_file {shown}: others can read it; chmod 600 / 其他用户可读，请改为600权限"
+            )));
+        }
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| CannotStart(format!("keys.master_file {shown}: {error}")))?;
+        let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes.map(Master).ok_or_else(|| {
+            CannotStart(format!("keys.master_file {shown}: must be 64 hex digits / 应为64位十六进制数"))
+        })
+    }
+
+    /// Makes a key file that only its owner can read; refuses to replace one.
+    pub fn init(path: &Path, clock: &dyn Clock) -> Result<(), CannotStart> {
+        let mut bytes = [0_u8; 32];
+        clock.fill(&mut bytes);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let written =
+            file.and_then(|mut file| std::io::Write::write_all(&mut file, hex::encode(bytes).as_bytes()));
+        written.map_err(|error| CannotStart(format!("keys.master_file {}: {error}", path.display())))
+    }
+
+    /// One tenant's keys.
+    pub fn vault(&self, tenant: TenantId, current_key: u16) -> Vault {
+        Vault::derive(&self.0, tenant, current_key)
+    }
+
+    /// A secret of the whole platform, by its purpose.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut out = [0_u8; 32];
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tongfu platform");
+        let info = [purpose.as_bytes()];
+        let secret = salt.extract(&self.0);
+        secret
+            .expand(&info, hkdf::HKDF_SHA256)
+            .and_then(|okm| okm.fill(&mut out))
+            .expect("32 bytes are within what HKDF-SHA256 can give");
+        out
+    }
+}
+
+/// Opens the store that the settings name.
+pub fn open_store(settings: &Settings, access: Access) -> Result<SqliteStore, CannotStart> {
+    let path = settings.store.url.strip_prefix("sqlite:").unwrap_or(&settings.store.url);
+    SqliteStore::open(path, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
+}
+
+/// Seals a tenant's parties into a row.
+pub fn tenant_row(
+    master: &Master,
+    clock: &dyn Clock,
+    area: String,
+    name: String,
+    parties: &TenantParties,
+) -> Result<TenantRow, CannotStart> {
+    let id = TenantId::from_uuid(clock.fresh());
+    let plain = serde_json::to_vec(parties).map_err(|error| CannotStart::because("parties")(&error))?;
+    let parties = master.vault(id, 0).seal(clock.nonce(), PARTIES, &plain);
+    Ok(TenantRow { id, area, name, current_key: 0, parties })
+}
+
+/// Builds a tenant from its row: keys, and a client for each of its parties.
+pub fn tenant(
+    master: &Master,
+    row: &TenantRow,
+    settings: &Settings,
+    outbound: &Arc<dyn Outbound>,
+    clock: &Arc<dyn Clock>,
+    public_url: &str,
+) -> Result<Tenant, CannotStart> {
+    let vault = master.vault(row.id, row.current_key);
+    let plain = vault.open(PARTIES, &row.parties).map_err(|error| {
+        CannotStart(format!("tenant {}: {error}; keys.master_file is not the one it was sealed with", row.id))
+    })?;
+    let parties: TenantParties =
+        serde_json::from_slice(&plain).map_err(|error| CannotStart(format!("tenant {}: {error}", row.id)))?;
+    let timeout = Duration::from_millis(settings.limits.party_timeout_ms);
+    let notify_url = format!("{public_url}/wallet/v1/notify/{}", row.id);
+    let wallet = WeChatPay::new(parties.wallet, Arc::clone(outbound), Arc::clone(clock), notify_url)
+        .map_err(|error| CannotStart(format!("tenant {}: {error}", row.id)))?;
+    Ok(Tenant {
+        id: row.id,
+        name: row.name.clone(),
+        area: row.area.clone(),
+        vault,
+        bureau: Arc::new(
+            BureauClient::new(parties.bureau, Arc::clone(outbound), Arc::clone(clock)).with_timeout(timeout),
+        ),
+        wallet: Arc::new(wallet.with_timeout(timeout)),
+        sms: Arc::new(SmsHttp::new(parties.sms, Arc::clone(outbound)).with_timeout(timeout)),
+    })
+}
+
+/// How long calls under way may take when the platform is told to stop, in milliseconds.
+const LAST_CALLS_MS: u64 = 5000;
+/// How often new tenants are looked for, in milliseconds.
+const TENANTS_LOOK_MS: u64 = 2000;
+
+/// Runs the platform until SIGINT or SIGTERM.
+pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let master = Arc::new(Master::read(Path::new(&settings.keys.master_file))?);
+    let store: Arc<dyn Store> = Arc::new(open_store(&settings, Access::Serve)?);
+    let events = settings.events.url.strip_prefix("file:").unwrap_or(&settings.events.url);
+    let sink = JsonLines::open(&PathBuf::from(events))
+        .map_err(|error| CannotStart(format!("events.url {}: {error}", settings.events.url)))?;
+    let listener = std::net::TcpListener::bind(&settings.http.listen)
+        .map_err(|error| CannotStart(format!("http.listen {}: {error}", settings.http.listen)))?;
+    let bound = listener.local_addr().map_err(|error| CannotStart::because("http.listen")(&error))?;
+    let public_url = match settings.http.public_url.trim_end_matches('/') {
+        "" => format!("http://{bound}"),
+        url => url.to_owned(),
+    };
+    let outbound: Arc<dyn Outbound> = Arc::new(Http::new().map_err(|error| CannotStart(error.to_string()))?);
+
+    let tenants = Arc::new(Tenants::default());
+    let serves = ServesTenants { master: Arc::clone(&master), outbound, clock: Arc::clone(&clock), public_url };
+    serves.look(&settings, store.as_ref(), &tenants)?;
+
+    let me = ProcessId::from_uuid(clock.fresh());
+    let metrics = Arc::new(Metrics::new());
+    let hub = Hub::new(SigningKey::from_seed(master.derive("link signing key")));
+    let desk = Desk::new(
+        Arc::clone(&store),
+        Arc::clone(&clock),
+        settings.deadlines,
+        me,
+        Arc::clone(&tenants) as Arc<dyn crate::journey::desk::Dialects>,
+    );
+    let (after, commits) = mpsc::unbounded_channel();
+    let desk = Thread::start(desk, settings.limits.desk_batch, settings.limits.desk_queue, after)
+        .map_err(|error| CannotStart::because("the desk's thread")(&error))?;
+    let ground = Arc::new(Ground {
+        clock: Arc::clone(&clock),
+        settings: settings.clone(),
+        store: Arc::clone(&store),
+        ephemeral: Arc::new(Memory::new(Arc::clone(&clock))),
+        links: Arc::clone(&hub) as Arc<dyn crate::parties::link::Links>,
+        desk,
+        tenants: Arc::clone(&tenants),
+    });
+    let performer = errands::perform::Performer::new(Arc::clone(&ground));
+    let records = Arc::new(Notify::new());
+    // The embedded store's lock says that every other process is dead.
+    errands::adopt::round(&ground, &performer, me, 0).await.map_err(|error| CannotStart(error.to_string()))?;
+    let counted = Arc::clone(&metrics);
+    tokio::spawn(errands::after::run(
+        Arc::clone(&ground),
+        Arc::clone(&performer),
+        commits,
+        Arc::clone(&records),
+        move |aftermath| counted.committed(aftermath),
+    ));
+    tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
+    tokio::spawn(errands::adopt::run(Arc::clone(&ground), Arc::clone(&performer), me));
+    tokio::spawn(errands::publish::run(Arc::clone(&ground), Box::new(sink), records));
+    tokio::spawn(look_for_tenants(serves, Arc::clone(&ground)));
+
+    let shared = http::Shared::new(ground, hub, metrics, master.derive("session key"));
+    let workers = match settings.http.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    println!("{}", serde_json::json!({ "ready": "platform", "url": format!("http://{bound}") }));
+    let served = http::serve(shared, listener, workers).await;
+    performer.finish(Duration::from_millis(LAST_CALLS_MS)).await;
+    served.map_err(|error| CannotStart::because("http")(&error))
+}
+
+struct ServesTenants {
+    master: Arc<Master>,
+    outbound: Arc<dyn Outbound>,
+    clock: Arc<dyn Clock>,
+    public_url: String,
+}
+
+impl ServesTenants {
+    fn look(&self, settings: &Settings, store: &dyn Store, tenants: &Tenants) -> Result<(), CannotStart> {
+        for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
+            if tenants.get(row.id).is_err() {
+                tenants.put(tenant(
+                    &self.master,
+                    &row,
+                    settings,
+                    &self.outbound,
+                    &self.clock,
+                    &self.public_url,
+                )?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tenants that are set up while the platform runs are served without a restart.
+async fn look_for_tenants(serves: ServesTenants, ground: Arc<Ground>) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(TENANTS_LOOK_MS)).await;
+        if let Err(error) = serves.look(&ground.settings, ground.store.as_ref(), &ground.tenants) {
+            tracing::error!(%error, "a tenant cannot be served");
+        }
+    }
+}
