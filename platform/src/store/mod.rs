@@ -25,6 +25,22 @@ use crate::domain::settlement::Settlement;
 
 pub mod sqlite;
 
+mod actions;
+mod answers;
+mod bills;
+mod conn;
+mod desk;
+mod institutions;
+mod ledger;
+mod legs;
+mod orders;
+mod people;
+mod records;
+mod refunds;
+mod tables;
+mod tenants;
+mod values;
+
 /// The store failed; nothing is known to have changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
