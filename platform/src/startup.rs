@@ -112,8 +112,7 @@ impl Master {
 
 /// Opens the store that the settings name.
 pub fn open_store(settings: &Settings, access: Access) -> Result<SqliteStore, CannotStart> {
-    let path = settings.store.url.strip_prefix("sqlite:").unwrap_or(&settings.store.url);
-    SqliteStore::open(path, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
+    SqliteStore::open_url(&settings.store.url, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
 }
 
 /// Seals a tenant's parties into a row.

@@ -21,7 +21,7 @@ use schema::sign::PublicKey;
 use super::conn::{CommitUnknown, Conn, Tx};
 use super::{
     BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DueAction, FirstAnswer, InstitutionRow,
-    LedgerSums, Store, StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers, bills, desk,
+    LedgerSums, DeskStore, Store, StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers, bills, desk,
     institutions, ledger, legs, orders, people, records, refunds, tenants,
 };
 use crate::domain::order::Order;
@@ -241,7 +241,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-impl Store for SqliteStore {
+impl DeskStore for SqliteStore {
     fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit {
         match self.may_write() {
             Ok(()) => desk::transact(&mut self.writer(), wants, decide),
@@ -253,7 +253,9 @@ impl Store for SqliteStore {
         // Through the writer: it alone certainly sees what its own commit of unknown outcome left.
         records::landed(&mut self.writer(), tenant, events)
     }
+}
 
+impl Store for SqliteStore {
     fn renew_lease(&self, me: ProcessId, now_us: i64) -> Result<(), StoreError> {
         self.write(|tx| actions::renew_lease(tx, me, now_us))
     }

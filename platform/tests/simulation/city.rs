@@ -15,7 +15,7 @@ use platform::journey::{Ground, Tenant, Tenants, bills, code, open, pay, people,
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::outbound::Outbound;
 use platform::settings;
-use platform::store::sqlite::{Access, SqliteStore};
+use platform::store::sqlite::SqliteStore;
 use platform::store::{CallerKey, ChannelRow, ChannelUserRow, InstitutionRow, Store, TenantRow, Unpublished};
 use sandbox::bureau::admin::{NewPerson, Registration};
 use sandbox::bureau::seal::Keys;
@@ -368,7 +368,7 @@ fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -
         sandbox::his::Core::new(hospital, sandbox::his::core::State::default()),
     ));
     let tenant = TenantId::from_uuid(clock.fresh());
-    let store = Arc::new(SqliteStore::open(":memory:", Access::Serve).expect("a store in memory"));
+    let store = Arc::new(SqliteStore::memory().expect("a store in memory"));
     let row = TenantRow {
         id: tenant,
         area: "449100".into(),
