@@ -13,4 +13,5 @@ pub mod journey;
 pub mod metrics;
 pub mod parties;
 pub mod settings;
+pub mod startup;
 pub mod store;
