@@ -8,6 +8,7 @@ pub mod clock;
 pub mod fault;
 pub mod his;
 pub mod http;
+pub mod people;
 pub mod serve;
 pub mod sms;
 pub mod snapshot;

@@ -3,11 +3,7 @@
 use std::io;
 
 use clap::Parser;
-<<<<<<< HEAD
 use sandbox::{bureau, his, sms, wallet};
-=======
-use sandbox::{bureau, sms, wallet};
->>>>>>> bureau
 
 /// The counterparties of a city.
 #[derive(Parser)]
@@ -15,11 +11,8 @@ use sandbox::{bureau, sms, wallet};
 enum Party {
     /// The social-insurance bureau's core system (医保核心).
     Bureau(bureau::run::Options),
-<<<<<<< HEAD
     /// Hospitals' own systems (HIS), each with a window.
     His(his::run::Options),
-=======
->>>>>>> bureau
     /// WeChat Pay's partner server, with its payers.
     Wallet(wallet::run::Options),
     /// The SMS gateway, with an inbox per phone.
@@ -34,10 +27,7 @@ async fn main() -> io::Result<()> {
         .init();
     match Party::parse() {
         Party::Bureau(options) => bureau::run::run(options).await,
-<<<<<<< HEAD
         Party::His(options) => his::run::run(options).await,
-=======
->>>>>>> bureau
         Party::Wallet(options) => wallet::run::run(options).await,
         Party::Sms(options) => sms::run::run(options).await,
     }
