@@ -4,6 +4,7 @@
 //! records (from which the books are proved from the other side), and take faults by rule.
 
 pub mod bureau;
+pub mod city;
 pub mod clock;
 pub mod fault;
 pub mod his;
