@@ -233,6 +233,22 @@ pub(super) fn bindings_of(
     Ok(found.into_iter().map(StoredBinding::read).collect())
 }
 
+pub(super) fn binding_by_bind_no(
+    conn: &mut Conn,
+    tenant: TenantId,
+    bind_no: &str,
+) -> Result<Option<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::bind_no.eq(bind_no))
+        // The bureau numbers a binding per person and channel: where logins share one, its person is the same.
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .first(c)
+        .optional())?;
+    Ok(found.map(StoredBinding::read))
+}
+
 pub(super) fn bindings_of_person(
     conn: &mut Conn,
     tenant: TenantId,

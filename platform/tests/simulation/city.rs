@@ -77,12 +77,7 @@ impl Verdict {
 }
 
 pub fn run(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()))
-        .build();
-    let runtime = runtime.or_else(|_| tokio::runtime::Builder::new_current_thread().enable_time().build());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(simulate(seed, weather, trouble))
 }
 

@@ -5,6 +5,8 @@
 //!
 //! `SEEDS=1000 cargo test -p platform --test simulation` for more; `SEED=17` for one, told aloud.
 
+#![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
+
 mod city;
 mod clock;
 mod flaky;
