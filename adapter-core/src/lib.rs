@@ -13,6 +13,7 @@
 mod asks;
 pub mod clock;
 mod core;
+pub mod doctor;
 mod http;
 pub mod init;
 pub mod journal;

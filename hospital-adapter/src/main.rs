@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use adapter_core::clock::RealClock;
+use adapter_core::doctor::{Report, Verdict, examine};
 use adapter_core::init::{Initialised, init};
 use adapter_core::keys::Home;
 use adapter_core::startup;
@@ -46,6 +47,15 @@ enum Command {
         #[arg(long)]
         listen: Option<SocketAddr>,
     },
+    /// 诊断 / find what keeps the adapter from working
+    Doctor {
+        /// 目录 / directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// 以JSON输出 / print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -61,6 +71,12 @@ fn main() -> ExitCode {
                 println!("{}", json!({ "ready": "hospital-adapter", "url": format!("http://{address}") }));
             })))
         }
+        Command::Doctor { dir, json } => {
+            let system = actix_web::rt::System::new();
+            let report = system.block_on(examine(&Home::new(dir), &RealClock::default()));
+            show(&report, json);
+            if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
     }
 }
 
@@ -72,6 +88,22 @@ fn say(done: &Initialised, as_json: bool) {
     println!("公钥（交平台经办批准）/ public key, to be approved by the platform:\n  {}", done.public_key);
     println!("HIS接口密钥 / API key for the HIS:\n  {}", done.api_key);
     println!("配置文件 / settings:\n  {}", done.config.display());
+}
+
+fn show(report: &Report, as_json: bool) {
+    if as_json {
+        println!("{}", json!(report));
+        return;
+    }
+    for check in &report.checks {
+        let mark = match check.verdict {
+            Verdict::Ok => "正常 ok     ",
+            Verdict::Warning => "注意 warning",
+            Verdict::Fault => "故障 FAULT  ",
+            Verdict::Skipped => "未查 skipped",
+        };
+        println!("[{mark}] {}: {}\n               {}", check.name, check.zh, check.en);
+    }
 }
 
 fn report<T, E: std::fmt::Display>(outcome: Result<T, E>) -> ExitCode {

@@ -147,9 +147,10 @@ pub struct VisitCardBinding {
 }
 
 /// Something the platform wants of the HIS. It stays on offer, with the same id, until answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkItem {
     /// Answer by this id.
+    #[schema(value_type = String, format = Uuid)]
     pub id: MessageId,
     /// When it arrived: microseconds UTC.
     pub received_at_us: i64,
@@ -161,7 +162,7 @@ pub struct WorkItem {
 }
 
 /// The HIS's answer to a work item: any [`Reply`](crate::link::Reply) that fits the question.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkAnswer {
     /// The answer.
     pub reply: crate::link::Reply,

@@ -14,6 +14,7 @@
 //! id** until a reply came; whoever is asked answers a repeated id with the first answer.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::bill::{BillDraft, LineResult};
 use crate::his;
@@ -158,7 +159,7 @@ pub enum Body {
 }
 
 /// What the platform asks of an institution; the adapter hands it to the HIS as a work item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum ToInstitution {
     /// 预结算: answer [`Reply::Priced`].
@@ -202,7 +203,7 @@ pub struct BillNamed {
 }
 
 /// Every positive answer, and the refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub enum Reply {
     /// Done; nothing to add.
@@ -218,16 +219,20 @@ pub enum Reply {
     /// A refund was taken on, or its present state.
     Refund(his::RefundView),
     /// Orders.
-    Orders(Vec<his::OrderView>),
+    Orders {
+        /// The rows; one for an order query.
+        orders: Vec<his::OrderView>,
+    },
     /// No.
     Refused(Problem),
 }
 
 /// Ask for the price of a bill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PreSettle {
     /// The order that wants it; the HIS holds the bill for this order until released or settled.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// The bill.
     pub bill_no: String,
@@ -241,11 +246,12 @@ pub struct PreSettle {
 }
 
 /// The insured person as the bureau knows them (from 1101 at binding).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InsuredPerson {
     /// 人员编号.
     #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
     pub psn_no: PsnNo,
     /// 险种: `310` employees, `390` residents …
     pub insutype: String,
@@ -255,11 +261,12 @@ pub struct InsuredPerson {
     pub mdtrt_cert_type: String,
     /// 就诊凭证编号.
     #[serde(with = "personal::wire")]
+    #[schema(value_type = String)]
     pub mdtrt_cert_no: MdtrtCertNo,
 }
 
 /// The price: the split with everything that 2207 will need.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceAnswer {
     /// Who pays what.
@@ -275,7 +282,7 @@ pub struct PriceAnswer {
 }
 
 /// Every input of 2207 that the institution established by 2201–2206.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettleInputs {
     /// The insured person the lines were uploaded for.
@@ -293,22 +300,28 @@ pub struct SettleInputs {
     /// 发票号, reserved by the HIS for this settlement.
     pub invono: String,
     /// 医疗费总额 in fen.
+    #[schema(value_type = i64)]
     pub medfee_sumamt_fen: Fen,
     /// 全自费 in fen, summed over the lines (echoed in 2207).
+    #[schema(value_type = i64)]
     pub fulamt_ownpay_fen: Fen,
     /// 超限价自费 in fen.
+    #[schema(value_type = i64)]
     pub overlmt_selfpay_fen: Fen,
     /// 先行自付 in fen.
+    #[schema(value_type = i64)]
     pub preselfpay_fen: Fen,
     /// 符合政策范围 in fen.
+    #[schema(value_type = i64)]
     pub inscp_scp_fen: Fen,
 }
 
 /// Let go of a pre-settled bill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// The order that held it.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// The bill.
     pub bill_no: String,
@@ -326,10 +339,11 @@ impl std::fmt::Debug for BureauReply {
 }
 
 /// A payment that is complete.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SettledTold {
     /// The order.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// The bill.
     pub bill_no: String,
@@ -340,6 +354,7 @@ pub struct SettledTold {
     pub setl_id: Option<String>,
     /// The `output` node of 2207 as the bureau sent it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub bureau_reply: Option<BureauReply>,
     /// Our order number at the wallet; absent when nothing was due in cash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -352,10 +367,11 @@ pub struct SettledTold {
 }
 
 /// Money that went back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UndoneTold {
     /// The order.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// The bill.
     pub bill_no: String,
@@ -363,17 +379,70 @@ pub struct UndoneTold {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_setl_id: Option<String>,
     /// Cash given back, in fen.
+    #[schema(value_type = i64)]
     pub cash_refunded_fen: Fen,
     /// True when nothing of the payment is left.
     pub whole: bool,
 }
 
 /// Has this order been booked?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryPayment {
     /// The order.
+    #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
     /// The bill.
     pub bill_no: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::his::{ClaimAnswer, Guidance, OrderView, PaymentState, RefundView};
+    use crate::refusal::{Code, Refusal};
+    use uuid::Uuid;
+
+    #[test]
+    fn every_reply_survives_the_wire() {
+        let order_id = OrderId::from_uuid(Uuid::nil());
+        let order = OrderView {
+            order_id,
+            bill_no: "B1".into(),
+            state: "paid".into(),
+            amount_fen: Fen::new(1),
+            split: Some(Split::all_cash(Fen::new(1))),
+            setl_id: None,
+            transaction_id: None,
+            refunded_fen: Fen::ZERO,
+            created_at_us: 1,
+            updated_at_us: 2,
+        };
+        let refund = RefundView {
+            refund_no: "R1".into(),
+            order_id,
+            state: "done".into(),
+            amount_fen: Fen::new(1),
+            reason: None,
+        };
+        let price =
+            PriceAnswer { split: order.split.unwrap_or_default(), valid_until_us: 1, insurance: None, lines: vec![] };
+        for reply in [
+            Reply::Done,
+            Reply::Priced(Box::new(price)),
+            Reply::Booked(Guidance::default()),
+            Reply::PaymentState(PaymentState::NotBooked),
+            Reply::PaymentState(PaymentState::Booked { guidance: Guidance::default() }),
+            Reply::Claimed(ClaimAnswer::Released),
+            Reply::Claimed(ClaimAnswer::AlreadyPaid { order_id }),
+            Reply::Refund(refund),
+            Reply::Orders { orders: vec![order.clone(), order] },
+            Reply::Orders { orders: vec![] },
+            Reply::Refused(Refusal::new(Code::BillUnknown, "why").problem(None)),
+        ] {
+            let body = Body::Reply { reply };
+            let text = serde_json::to_string(&body).expect("serialises");
+            assert_eq!(serde_json::from_str::<Body>(&text).expect("comes back"), body, "{text}");
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) async fn of_bill(
     let ask = ToPlatform::OrderQuery(named(bill_no.into_inner()).map_err(refused)?);
     let reply = asks::passing(&core, &ask, trace.id()).await.map_err(refused)?;
     match &*reply {
-        Reply::Orders(orders) => match orders.first() {
+        Reply::Orders { orders } => match orders.first() {
             Some(order) => Ok(web::Json(order.clone())),
             None => Err(Refused::code(Code::OrderUnknown, "the bill has no order", &trace)),
         },
@@ -48,7 +48,7 @@ pub(crate) async fn of_day(
     }
     let reply = asks::passing(&core, &ToPlatform::DayList(DayAsk { date }), trace.id()).await.map_err(refused)?;
     match &*reply {
-        Reply::Orders(orders) => Ok(web::Json(orders.clone())),
+        Reply::Orders { orders } => Ok(web::Json(orders.clone())),
         other => Err(unexpected(other, &trace)),
     }
 }

@@ -228,6 +228,11 @@ impl Drop for Shared {
     }
 }
 
+/// Whether the file can be read and opens with this vault; says nothing about a file that is not there yet.
+pub fn check(path: &Path, vault: Vault) -> Result<(), JournalFault> {
+    if path.exists() { Reader::open(path, Arc::new(vault))?.check() } else { Ok(()) }
+}
+
 impl Journal {
     /// Opens the journal, making or migrating the file.
     pub fn open(path: &Path, vault: Vault, clock: SharedClock) -> Result<Journal, JournalFault> {

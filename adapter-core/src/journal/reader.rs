@@ -49,6 +49,24 @@ impl Reader {
         })
     }
 
+    /// Asks SQLite whether the file is whole, and opens one row of each table.
+    pub(super) fn check(&self) -> Result<(), JournalFault> {
+        #[derive(diesel::QueryableByName)]
+        struct Verdict {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            quick_check: String,
+        }
+        let verdicts: Vec<Verdict> = diesel::sql_query("PRAGMA quick_check(1)").load(&mut *self.connection())?;
+        if let Some(verdict) = verdicts.into_iter().find(|verdict| verdict.quick_check != "ok") {
+            return Err(JournalFault(verdict.quick_check));
+        }
+        let ask: Option<Vec<u8>> = asks::table.select(asks::payload).first(&mut *self.connection()).optional()?;
+        ask.map(|sealed| self.text(rows::ASK, sealed)).transpose()?;
+        let work: Option<Vec<u8>> = work::table.select(work::payload).first(&mut *self.connection()).optional()?;
+        work.map(|sealed| self.text(rows::WORK, sealed)).transpose()?;
+        Ok(())
+    }
+
     pub(super) fn waiting_asks(&self) -> Result<Vec<WaitingAsk>, JournalFault> {
         let rows: Vec<(Vec<u8>, String, String, String)> = asks::table
             .filter(asks::reply.is_null())

@@ -1,6 +1,7 @@
 //! One attempt to open the link: name, socket, TLS, WebSocket, opening. Each failure knows its stage and the sentence
 //! that can be sent to whoever can mend it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -10,6 +11,7 @@ use schema::link::{MOST_FRAME_BYTES, Opening, hello_bytes};
 use schema::refusal::Problem;
 use schema::sign::{PublicKey, SigningKey};
 use tokio::net::TcpStream;
+use tokio::time::timeout_at;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
@@ -99,11 +101,10 @@ impl Stage {
     }
 }
 
-/// Why the link could not be opened.
-#[derive(Debug, thiserror::Error)]
+/// Why the link could not be opened. Shown as the sentence for whoever can mend it, in Chinese and English.
+#[derive(Debug)]
 pub enum DialFault {
     /// The name has no address.
-    #[error("域名 {host} 无法解析，请网络管理员配置DNS解析 / the name {host} does not resolve: {detail}")]
     Dns {
         /// The name.
         host: String,
@@ -111,10 +112,6 @@ pub enum DialFault {
         detail: String,
     },
     /// The port cannot be reached.
-    #[error(
-        "无法建立到 {host}:{port} 的TCP连接（出站），请网络管理员放行 / \
-         no outbound TCP connection to {host}:{port}: {detail}"
-    )]
     Tcp {
         /// The host.
         host: String,
@@ -124,7 +121,6 @@ pub enum DialFault {
         detail: String,
     },
     /// TLS failed.
-    #[error("与 {host} 的TLS握手失败，请检查是否有代理或证书替换 / TLS with {host} failed: {detail}")]
     Tls {
         /// The host.
         host: String,
@@ -132,10 +128,6 @@ pub enum DialFault {
         detail: String,
     },
     /// Something answered, but not with a WebSocket.
-    #[error(
-        "{host} 应答了HTTP {status}，未升级为WebSocket，请检查地址与代理 / \
-         {host} answered HTTP {status} instead of a WebSocket"
-    )]
     Upgrade {
         /// The host.
         host: String,
@@ -143,17 +135,17 @@ pub enum DialFault {
         status: u16,
     },
     /// It took too long.
-    #[error("连接在 {} 阶段超时 / no answer in time at stage {}", .0.as_str(), .0.as_str())]
-    Slow(Stage),
+    Slow {
+        /// Where it stopped.
+        stage: Stage,
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+    },
     /// The platform said no.
-    #[error("平台拒绝：{} / refused ({}): {}", .0.title, .0.code, .0.title_en)]
     Refused(Box<Problem>),
     /// The platform is not the one we met first.
-    #[error(
-        "平台公钥与首次连接时不同（原 {kept}，现 {offered}）。请向平台经办核实；确认更换后删除 {path} 再重启 / \
-         the platform's key is not the one kept at first contact (kept {kept}, offered {offered}). Ask the platform's \
-         operators; if the change is theirs, remove {path}"
-    )]
     OtherPlatform {
         /// What was kept.
         kept: Box<PublicKey>,
@@ -163,11 +155,24 @@ pub enum DialFault {
         path: String,
     },
     /// The other side does not speak the protocol, or hung up.
-    #[error("对端未按协议应答 / the other side did not speak the protocol: {0}")]
     NotTheProtocol(String),
     /// Our own directory failed.
-    #[error(transparent)]
-    Home(#[from] HomeFault),
+    Home(HomeFault),
+}
+
+impl From<HomeFault> for DialFault {
+    fn from(fault: HomeFault) -> DialFault {
+        DialFault::Home(fault)
+    }
+}
+
+impl std::error::Error for DialFault {}
+
+impl std::fmt::Display for DialFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (zh, en) = self.sentences();
+        write!(f, "{zh} / {en}")
+    }
 }
 
 impl DialFault {
@@ -178,11 +183,76 @@ impl DialFault {
             DialFault::Tcp { .. } => Stage::Tcp,
             DialFault::Tls { .. } => Stage::Tls,
             DialFault::Upgrade { .. } => Stage::Upgrade,
-            DialFault::Slow(stage) => *stage,
+            DialFault::Slow { stage, .. } => *stage,
             DialFault::Refused(_)
             | DialFault::OtherPlatform { .. }
             | DialFault::NotTheProtocol(_)
             | DialFault::Home(_) => Stage::Opening,
+        }
+    }
+
+    /// What is wrong and who can mend it, in Chinese and English: fit to be sent as it is.
+    pub fn sentences(&self) -> (String, String) {
+        match self {
+            DialFault::Dns { host, detail } => (
+                format!("本机无法解析域名 {host}，请网络管理员配置DNS解析（{detail}）。"),
+                format!("This machine cannot resolve {host}; please add it to its DNS ({detail})."),
+            ),
+            DialFault::Tcp { host, port, detail } => (
+                format!(
+                    "本机无法建立到 {host}:{port} 的出站TCP连接，请网络管理员放行：方向为本机→{host}，端口{port}，长连接（{detail}）。"
+                ),
+                format!(
+                    "This machine cannot open an outbound TCP connection to {host}:{port}; please allow it: direction \
+                     this machine to {host}, port {port}, long-lived ({detail})."
+                ),
+            ),
+            DialFault::Tls { host, detail } => (
+                format!("与 {host} 的TLS握手失败，请网络管理员检查是否有代理、拦截或证书替换（{detail}）。"),
+                format!(
+                    "TLS with {host} failed; please check for a proxy or a replaced certificate on the way ({detail})."
+                ),
+            ),
+            DialFault::Upgrade { host, status } => (
+                format!(
+                    "{host} 应答HTTP {status}，未升级为WebSocket，请检查平台地址，并请网络管理员放行WebSocket升级。"
+                ),
+                format!(
+                    "{host} answered HTTP {status} instead of a WebSocket; check the platform's address, and please \
+                     let WebSocket upgrades pass."
+                ),
+            ),
+            DialFault::Slow { stage, host, port } => (
+                format!(
+                    "连接 {host}:{port} 在 {} 阶段超时，请网络管理员检查防火墙是否丢弃出站数据包。",
+                    stage.as_str()
+                ),
+                format!(
+                    "Connecting to {host}:{port} got no answer at stage {}; please check whether a firewall drops \
+                     outbound packets.",
+                    stage.as_str()
+                ),
+            ),
+            DialFault::Refused(problem) => (
+                format!("平台拒绝了连接（{}）：{}", problem.code, problem.title),
+                format!("The platform refused ({}): {}", problem.code, problem.title_en),
+            ),
+            DialFault::OtherPlatform { kept, offered, path } => (
+                format!(
+                    "平台公钥与首次连接时不同（原 {kept}，现 {offered}）。请向平台经办核实；确认是平台更换后，删除 {path}。"
+                ),
+                format!(
+                    "The platform's key is not the one kept at first contact (kept {kept}, offered {offered}). Ask the \
+                     platform's operators; if the change is theirs, remove {path}."
+                ),
+            ),
+            DialFault::NotTheProtocol(detail) => (
+                format!("对端未按链路协议应答，请检查平台地址以及中间是否有代理（{detail}）。"),
+                format!("The other side does not speak the link's protocol; check the address and proxies ({detail})."),
+            ),
+            DialFault::Home(fault) => {
+                (format!("适配器目录异常：{fault}"), format!("The adapter's directory: {fault}."))
+            }
         }
     }
 }
@@ -193,28 +263,29 @@ pub async fn dial(target: &Target<'_>) -> Result<Opened, DialFault> {
     let url = Url::parse(target.url).map_err(|error| DialFault::NotTheProtocol(error.to_string()))?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(443);
+    let slow = |stage| {
+        let host = host.clone();
+        move |_| DialFault::Slow { stage, host, port }
+    };
 
-    let stream = within(deadline, Stage::Tcp, connect(&host, port)).await??;
+    let addresses = timeout_at(deadline, resolve(&host, port)).await.map_err(slow(Stage::Dns))??;
+    let stream = timeout_at(deadline, connect(&host, port, addresses)).await.map_err(slow(Stage::Tcp))??;
     let tls = url.scheme() == "wss";
-    let upgrade = upgrade(target.url, stream, &host, tls);
-    let socket = within(deadline, if tls { Stage::Tls } else { Stage::Upgrade }, upgrade).await??;
-    within(deadline, Stage::Opening, open(target, socket)).await?
+    let stage = if tls { Stage::Tls } else { Stage::Upgrade };
+    let socket = timeout_at(deadline, upgrade(target.url, stream, &host, tls)).await.map_err(slow(stage))??;
+    timeout_at(deadline, open(target, socket)).await.map_err(slow(Stage::Opening))?
 }
 
-async fn within<T>(
-    deadline: tokio::time::Instant,
-    stage: Stage,
-    work: impl Future<Output = T>,
-) -> Result<T, DialFault> {
-    tokio::time::timeout_at(deadline, work).await.map_err(|_| DialFault::Slow(stage))
-}
-
-async fn connect(host: &str, port: u16) -> Result<TcpStream, DialFault> {
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialFault> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let dns = |detail: String| DialFault::Dns { host: host.to_owned(), detail };
-    let addresses: Vec<_> =
+    let addresses: Vec<SocketAddr> =
         tokio::net::lookup_host((bare, port)).await.map_err(|error| dns(error.to_string()))?.collect();
-    let mut last = None;
+    if addresses.is_empty() { Err(dns("no address".to_owned())) } else { Ok(addresses) }
+}
+
+async fn connect(host: &str, port: u16, addresses: Vec<SocketAddr>) -> Result<TcpStream, DialFault> {
+    let mut detail = String::new();
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
@@ -222,13 +293,10 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, DialFault> {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) => last = Some(error),
+            Err(error) => detail = error.to_string(),
         }
     }
-    match last {
-        Some(error) => Err(DialFault::Tcp { host: host.to_owned(), port, detail: error.to_string() }),
-        None => Err(dns("no address".to_owned())),
-    }
+    Err(DialFault::Tcp { host: host.to_owned(), port, detail })
 }
 
 async fn upgrade(url: &str, stream: TcpStream, host: &str, tls: bool) -> Result<Socket, DialFault> {

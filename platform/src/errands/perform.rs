@@ -8,6 +8,7 @@ use std::time::Duration;
 use schema::ids::TenantId;
 use schema::refusal::{Code, Refusal};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::domain::action::Action;
 use crate::journey::Ground;
@@ -18,6 +19,7 @@ use crate::store::DueAction;
 pub struct Performer {
     ground: Arc<Ground>,
     bounds: Mutex<HashMap<Party, Arc<Semaphore>>>,
+    calls: Mutex<JoinSet<()>>,
 }
 
 /// Whom an action calls, as far as back-pressure goes.
@@ -34,25 +36,50 @@ enum Party {
 impl Performer {
     /// A performer on this ground.
     pub fn new(ground: Arc<Ground>) -> Arc<Performer> {
-        Arc::new(Performer { ground, bounds: Mutex::default() })
+        Arc::new(Performer { ground, bounds: Mutex::default(), calls: Mutex::default() })
     }
 
     /// Starts one action that this process has marked as its own.
     pub fn start(self: &Arc<Self>, due: DueAction) {
         let performer = Arc::clone(self);
-        tokio::spawn(async move { performer.run(due).await });
+        self.spawn(async move { performer.run(due).await });
     }
 
     /// Takes over an action of a dead process: it may have happened, so it is asked about and never sent again.
     pub fn adopt(self: &Arc<Self>, due: DueAction) {
         let performer = Arc::clone(self);
-        tokio::spawn(async move {
+        self.spawn(async move {
             if unknown(&due).is_some() {
                 performer.ask_instead(&due).await;
             } else {
                 performer.run(due).await;
             }
         });
+    }
+
+    /// Waits until the calls under way have been answered, at most `patience`. What is left then is dropped where it
+    /// stands; whoever adopts it asks.
+    pub async fn finish(&self, patience: Duration) {
+        let mut calls = std::mem::take(&mut *self.calls());
+        let all = async { while calls.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            tracing::warn!("calls were still under way at the end: they will be asked about");
+        }
+    }
+
+    /// Drops every call where it stands, as a crash would.
+    pub fn abandon(&self) {
+        self.calls().abort_all();
+    }
+
+    fn spawn(&self, call: impl Future<Output = ()> + Send + 'static) {
+        let mut calls = self.calls();
+        while calls.try_join_next().is_some() {}
+        calls.spawn(call);
+    }
+
+    fn calls(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(&self, due: DueAction) {

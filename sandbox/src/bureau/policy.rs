@@ -1,8 +1,11 @@
 //! The policy engine: from the in-scope amount to who pays it. Table-driven, in the order of wire.md §9.
 //!
-//! 1. the deductible left this year · 2. the pool's ratio, half up to the fen · 3. the pool's cap left this year ·
-//! 4. 职工大额 over the cap, or 居民大病 in tiers · 5. civil-servant supplement · 6. the person: own account, family
-//!    accounts (共济), cash.
+//! 1. the deductible left this year
+//! 2. the pool's ratio, half up to the fen
+//! 3. the pool's cap left this year
+//! 4. 职工大额 over the cap, or 居民大病 in tiers
+//! 5. civil-servant supplement
+//! 6. the person: own account, family accounts (共济), cash
 
 use schema::money::{Fen, Overflow, Ratio4};
 use serde::{Deserialize, Serialize};

@@ -3,13 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SecureRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
 use sm2::elliptic_curve::common::getrandom::SysRng;
 use sm2::elliptic_curve::sec1::ToSec1Point;
 use sm2::pke::{DecryptingKey, EncryptingKey};
 use sm2::{PublicKey, SecretKey};
+
+use crate::clock::system_random;
 
 /// Both secret keys, as 32 bytes in hexadecimal. Kept with the state so that a restart keeps the public keys.
 #[derive(Clone, Serialize, Deserialize)]
@@ -22,7 +24,7 @@ impl Keys {
     /// Fresh keys from the operating system.
     pub fn generate() -> Keys {
         let mut seed = [0_u8; 32];
-        SystemRandom::new().fill(&mut seed).expect("the operating system gives random bytes");
+        system_random().fill(&mut seed).expect("the operating system gives random bytes");
         Keys::derive(&seed)
     }
 

@@ -1,17 +1,18 @@
 //! The core behind HTTP: `POST /<infno>` for callers, `/sandbox/…` for the operator. One lock around one core.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::web::{self, Bytes};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::core::{Core, Reception};
+use super::core::{Core, Reception, Saved};
 use super::envelope;
 use super::gateway::{Gateway, Headers};
 use super::refusal::Refusal;
@@ -19,6 +20,7 @@ use super::{admin_http, notice};
 use crate::clock::china_now;
 use crate::fault::Faults;
 use crate::http::{fault_routes, hang_up};
+use crate::serve::{Listening, listen};
 
 /// The largest body that is read, bytes. The interface's own limit on `input` is far below.
 const MAX_BODY: usize = 1 << 20;
@@ -28,6 +30,7 @@ pub struct Bureau {
     core: Mutex<Core>,
     gateway: Mutex<Gateway>,
     in_flight: AtomicUsize,
+    saved_revision: Mutex<Option<u64>>,
     late_bell: Notify,
     /// Rung when a notice was queued.
     pub(super) notice_bell: Notify,
@@ -42,6 +45,7 @@ impl Bureau {
             core: Mutex::new(core),
             gateway: Mutex::new(Gateway::default()),
             in_flight: AtomicUsize::new(0),
+            saved_revision: Mutex::new(None),
             late_bell: Notify::new(),
             notice_bell: Notify::new(),
             faults: Arc::new(Faults::new(seed)),
@@ -51,6 +55,15 @@ impl Bureau {
     /// Looks at or changes the core under its lock. Keep it short: every message waits for it.
     pub fn with_core<R>(&self, act: impl FnOnce(&mut Core) -> R) -> R {
         act(&mut self.core.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What to write to disk; none when that was written before.
+    fn changed(&self) -> Option<Saved> {
+        let mut saved_revision = self.saved_revision.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with_core(|core| {
+            let revision = core.revision();
+            (saved_revision.replace(revision) != Some(revision)).then(|| core.saved())
+        })
     }
 
     fn refuse(&self, envelope: &Value, refusal: Refusal) -> Value {
@@ -64,52 +77,39 @@ pub struct Running {
     pub url: String,
     /// The core behind it.
     pub bureau: Arc<Bureau>,
-    server: actix_web::dev::ServerHandle,
-    tasks: Vec<JoinHandle<()>>,
+    listening: Listening,
+    errands: [JoinHandle<()>; 2],
 }
 
 impl Running {
-    /// Stops listening, lets calls in progress end (two seconds at most), and ends the errands.
-    pub async fn stop(self) {
-        self.server.stop(true).await;
-        self.tasks.iter().for_each(JoinHandle::abort);
+    /// Stops listening, lets calls in hand finish for a second, ends the errands, saves the state.
+    pub async fn stop(self) -> io::Result<()> {
+        self.errands.iter().for_each(JoinHandle::abort);
+        self.listening.stop().await
     }
 }
 
-/// Starts to listen on `listen` (`127.0.0.1:0` for any free port).
-pub async fn start(bureau: Arc<Bureau>, listen: &str) -> io::Result<Running> {
-    let data = web::Data::from(Arc::clone(&bureau));
-    let faults = Arc::clone(&bureau.faults);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
+/// Starts to listen on `address` (`127.0.0.1:0` for any free port), on the current tokio runtime. The state is kept
+/// in `state` when given.
+pub fn start(bureau: Arc<Bureau>, address: &str, state: Option<PathBuf>) -> io::Result<Running> {
+    let serving = Arc::clone(&bureau);
+    let saving = Arc::clone(&bureau);
+    let routes = move |config: &mut web::ServiceConfig| {
+        config
+            .app_data(web::Data::from(Arc::clone(&serving)))
             .app_data(web::PayloadConfig::new(MAX_BODY))
-            .configure(fault_routes(Arc::clone(&faults)))
+            .configure(fault_routes(Arc::clone(&serving.faults)))
             .configure(admin_http::routes)
-            .route("/{infno}", web::post().to(receive))
-    })
-    .workers(2)
-    .disable_signals()
-    .shutdown_timeout(2)
-    .bind(listen)?;
-    let address = server.addrs().first().copied().ok_or_else(|| io::Error::other("no address was bound"))?;
-    let server = server.run();
-    let handle = server.handle();
+            .route("/{infno}", web::post().to(receive));
+    };
     // A second installation of the same provider by another party in this process is no error.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build();
     let client = client.map_err(io::Error::other)?;
-    let served = async {
-        if let Err(error) = server.await {
-            tracing::error!(%error, "the bureau's server ended");
-        }
-    };
-    let tasks = vec![
-        tokio::spawn(served),
-        tokio::spawn(execute_late(Arc::clone(&bureau))),
-        tokio::spawn(notice::deliver(Arc::clone(&bureau), client)),
-    ];
-    Ok(Running { url: format!("http://{address}"), bureau, server: handle, tasks })
+    let listening = listen(address, routes, state, move || saving.changed())?;
+    let errands =
+        [tokio::spawn(execute_late(Arc::clone(&bureau))), tokio::spawn(notice::deliver(Arc::clone(&bureau), client))];
+    Ok(Running { url: listening.url.clone(), bureau, listening, errands })
 }
 
 /// Executes what faults have put off, each when it is due.

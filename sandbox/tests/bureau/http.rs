@@ -63,14 +63,14 @@ impl Client {
     }
 }
 
-async fn serve(world: &World) -> Running {
-    server::start(Bureau::new(world.core.clone(), 1), "127.0.0.1:0").await.expect("listens")
+fn serve(world: &World) -> Running {
+    server::start(Bureau::new(world.core.clone(), 1), "127.0.0.1:0", None).expect("listens")
 }
 
 #[tokio::test]
 async fn only_fresh_and_rightly_signed_calls_pass_the_gateway() {
     let world = World::new();
-    let running = serve(&world).await;
+    let running = serve(&world);
     let mut client = Client::new(&running);
     let ask = json!({ "data": { "mdtrt_cert_type": "02", "mdtrt_cert_no": "449100199005200011" } });
     let envelope = world.request("1101", "m1", ask).to_string();
@@ -103,14 +103,14 @@ async fn only_fresh_and_rightly_signed_calls_pass_the_gateway() {
         let (status, answer) = client.send(&headers, "2207", body.to_owned()).await.expect("answers");
         assert_eq!((status, &answer["infcode"]), (200, &json!(-1)), "{answer}");
     }
-    running.stop().await;
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]
 async fn a_lost_answer_breaks_the_connection_and_the_settlement_stands() {
     let mut world = World::new();
     let mdtrt_id = world.priced_visit(WORKER, "OP1");
-    let running = serve(&world).await;
+    let running = serve(&world);
     let mut client = Client::new(&running);
     let rule = json!({ "operation": "2207", "subject": WORKER, "times": 1, "fault": "do-but-do-not-answer" });
     assert_eq!(client.admin("faults", &rule).await.0, 200);
@@ -125,14 +125,14 @@ async fn a_lost_answer_breaks_the_connection_and_the_settlement_stands() {
     assert_eq!(client.call("his", "2601", &reversal).await.expect("answers")["infcode"], 0);
     let books = client.get("books").await;
     assert_eq!((&books["balanced"], &books["callers"][0]["live_settlements"]), (&json!(true), &json!(0)));
-    running.stop().await;
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]
 async fn a_late_commit_happens_although_nobody_was_answered() {
     let mut world = World::new();
     let mdtrt_id = world.priced_visit(WORKER, "OP1");
-    let running = serve(&world).await;
+    let running = serve(&world);
     let mut client = Client::new(&running);
     let fault = Fault::LateCommit { delay_ms: 30 };
     running.bureau.faults.add(Rule {
@@ -148,12 +148,12 @@ async fn a_late_commit_happens_although_nobody_was_answered() {
     while client.get("records").await == json!([]) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    running.stop().await;
+    running.stop().await.expect("stops");
 }
 
 #[tokio::test]
 async fn a_person_is_created_over_http_and_bad_requests_are_refused_in_words() {
-    let running = serve(&World::new()).await;
+    let running = serve(&World::new());
     let client = Client::new(&running);
     let person = json!({
         "psn_no": "P7", "certno": "449100196001010077", "psn_name": "王五", "brdy": "1960-01-01", "card_no": "C7",
@@ -166,7 +166,7 @@ async fn a_person_is_created_over_http_and_bad_requests_are_refused_in_words() {
     assert_eq!(client.admin("clear-month", &json!({ "month": "July" })).await.0, 400);
     assert_eq!(client.admin("persons/P404/loss", &json!({})).await.0, 400);
     assert!(!text(&client.get("public-key").await["card_public_key"]).is_empty());
-    running.stop().await;
+    running.stop().await.expect("stops");
 }
 
 struct Listener {
@@ -206,7 +206,7 @@ async fn a_loss_is_told_with_a_signature_until_it_is_heard() {
     world.platform = world.core.register_caller(with_url).expect("registers");
     let (platform, bind, msgid) = (world.platform.clone(), world.bind_input("135790"), world.msgid());
     world.call_as(&platform, "B001", &msgid, bind);
-    let running = serve(&world).await;
+    let running = serve(&world);
     let client = Client::new(&running);
     let (status, notices) = client.admin(&format!("persons/{WORKER}/loss"), &json!({})).await;
     assert_eq!((status, notices.as_array().map(Vec::len)), (200, Some(1)));
@@ -229,6 +229,6 @@ async fn a_loss_is_told_with_a_signature_until_it_is_heard() {
     while !running.bureau.with_core(|core| core.pending_notices()).is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    running.stop().await;
+    running.stop().await.expect("stops");
     handle.stop(false).await;
 }

@@ -3,4 +3,5 @@
 mod http;
 mod outpatient;
 mod people;
+mod process;
 mod world;

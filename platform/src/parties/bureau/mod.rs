@@ -1,7 +1,7 @@
 //! 医保核心: the bureau's core system, over the national envelope (wire.md §1).
 
 pub mod client;
-mod config;
+pub mod config;
 mod envelope;
 mod mapping;
 pub mod notice;

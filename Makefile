@@ -1,0 +1,34 @@
+# The two commands: `make city` runs a whole city here, `make test` proves it.
+SHELL := /bin/bash
+CARGO := cargo
+CITY_DIR ?= city
+
+.PHONY: city test check deny bench prepare build clean-city
+
+prepare: ## what a bare Debian lacks: a C compiler for SQLite and ring
+	@command -v cc >/dev/null || (apt-get update && apt-get install -y build-essential pkg-config)
+
+build: prepare
+	$(CARGO) build -p platform -p hospital-adapter -p sandbox
+
+city: build ## a platform, two bureaus, a wallet, an SMS gateway, three hospitals and their people, until Ctrl-C
+	target/debug/sandbox city --dir $(CITY_DIR)
+
+test: build ## everything: units, contracts, tables, simulation, real processes, crashes
+	$(CARGO) test --workspace --no-fail-fast
+
+check: prepare ## format, lints, floors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test -p platform --test floors
+
+deny: ## licences, bans and sources (installs cargo-deny below target/)
+	test -x target/tools/bin/cargo-deny || $(CARGO) install --locked --root target/tools cargo-deny
+	target/tools/bin/cargo-deny check licenses bans sources
+
+bench: prepare ## figures, printed and not asserted
+	$(CARGO) build --release -p platform -p hospital-adapter -p sandbox
+	target/release/sandbox city --payments 2000 --faults-ppm 0 --json
+
+clean-city: ## forget the city's state
+	rm -rf $(CITY_DIR)
