@@ -11,7 +11,7 @@ use schema::refusal::Code;
 
 use super::problem::Refused;
 use super::trace::Trace;
-use super::{auth, bills, health, orders, refunds, trace, visit_cards, work};
+use super::{auth, bills, health, openapi, orders, refunds, trace, visit_cards, work};
 use crate::core::Core;
 
 /// Binds the face and starts serving; the address is where it really listens.
@@ -40,6 +40,8 @@ fn table(config: &mut web::ServiceConfig) {
         .service(web::resource("/livez").get(health::livez).default_service(refused()))
         .service(web::resource("/readyz").get(health::readyz).default_service(refused()))
         .service(web::resource("/metrics").get(health::metrics).default_service(refused()));
+    // — who reads the manual —
+    openapi::configure(config);
     // — the HIS —
     config.service(
         web::scope("/his/v1")
