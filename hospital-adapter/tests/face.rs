@@ -78,6 +78,7 @@ async fn bad_requests_are_refused_in_their_own_words() {
         ("GET", "/his/v1/work?wait_s=61&most=x", Value::Null, 422, "INVALID"),
         ("GET", "/his/v1/orders?date=2026-13-01", Value::Null, 422, "INVALID"),
         ("GET", "/his/v1/orders", Value::Null, 422, "INVALID"),
+        ("GET", "/his/v1/orders?date=1&date=2", Value::Null, 400, "MALFORMED"),
         ("POST", "/his/v1/work/nonsense/answer", json!({ "reply": { "reply": "done" } }), 404, "NOT_FOUND"),
         (
             "POST",
