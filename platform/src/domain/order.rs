@@ -545,20 +545,6 @@ impl Place {
         !matches!(self, Place::Closed)
     }
 
-    /// One insured order per insured person at a time: these hold the person.
-    pub const fn holds_person(self) -> bool {
-        matches!(
-            self,
-            Place::Settling
-                | Place::Doubting
-                | Place::Proving
-                | Place::Prepaying
-                | Place::Collecting
-                | Place::ClosingWallet
-                | Place::UndoingInsurance
-                | Place::AskingUndo
-        )
-    }
 }
 
 impl State {
@@ -580,6 +566,33 @@ impl State {
             State::Returning { .. } => Place::Returning,
             State::Suspended { .. } => Place::Suspended,
             State::Closed { .. } => Place::Closed,
+        }
+    }
+
+    /// One insured order per insured person at a time: these hold the person.
+    ///
+    /// A suspended order keeps what it held: an answer that comes late may lead on to a place that holds the person,
+    /// and must not be refused because somebody else got there. Only where the bureau refuses 2208 is the person free:
+    /// from there the order can but end.
+    pub fn holds_person(&self) -> bool {
+        match self {
+            State::Settling { .. }
+            | State::Doubting { .. }
+            | State::Proving { .. }
+            | State::Prepaying { .. }
+            | State::Collecting { .. }
+            | State::ClosingWallet { .. }
+            | State::UndoingInsurance { .. }
+            | State::AskingUndo { .. } => true,
+            State::Suspended { from, .. } => {
+                from.holds_person() && !matches!(**from, State::AskingUndo { refused: Some(_), .. })
+            }
+            State::Created
+            | State::Priced { .. }
+            | State::Paid { .. }
+            | State::Completed { .. }
+            | State::Returning { .. }
+            | State::Closed { .. } => false,
         }
     }
 
