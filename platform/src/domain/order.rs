@@ -1638,7 +1638,6 @@ fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
     draft
         .with(|next| next.refunded = ended.amount)
         .to(State::Closed { why: why.clone(), returned: Some(legs.clone()) })
-        .ripple()
         .now(tell_undone(given, ended, true))
         .decide()
 }
@@ -1758,8 +1757,7 @@ fn refund_ended(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     }
     let refunded = order.refunded.plus(ended.amount).map_err(beyond_money)?;
     let whole = refunded == refund::refundable(legs).map_err(beyond_money)?;
-    let draft = draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole));
-    if ended.undo_setl_id.is_some() { draft.ripple().decide() } else { draft.decide() }
+    draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole)).decide()
 }
 
 fn tell_undone(given: &Given<'_>, ended: &Returned, whole: bool) -> Action {
