@@ -168,8 +168,7 @@ impl Page {
                 }
             }
         }
-        let (bill, person) = (order.state.place().holds_bill(), order.state.place().holds_person());
-        let broken = self.paper.broken(bill, person && order.insured.is_some());
+        let broken = self.paper.broken(order.state.place().holds_bill(), holds_person(order));
         assert!(broken.is_empty(), "{broken:?}");
         self.seen.orders.push(order.clone());
         self.seen.refunds.extend(self.paper.refunds.last().map(|refund| (refund.clone(), order.clone())));
@@ -219,7 +218,7 @@ impl Page {
 }
 
 fn holds_person(order: &Order) -> bool {
-    order.insured.is_some() && order.state.place().holds_person()
+    order.insured.is_some() && order.state.holds_person()
 }
 
 fn planned(planned: &Planned, now_us: i64) -> String {
@@ -1128,7 +1127,7 @@ pages! {
     }
     a_refund_that_lasts_too_long_is_shown_to_finance_and_still_ends: returning() => {
         too_early() => "refused NOT_NOW";
-        deadline() => "Suspended(refund_stuck)/undoing_insurance | | | bill";
+        deadline() => "Suspended(refund_stuck) | | | bill";
         back_undone() => "Suspended(refund_stuck)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
         cash_back() => "Closed(rejected)/done | wallet-2500 payable+2500 | sms tell_undone |";
     }
