@@ -1192,10 +1192,10 @@ pages! {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
         cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
         after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@5s | bill";
-        after(1, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
-        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
-        after(7_200, cash_lost()) => "Completed/suspended | | ask_return@5s | bill";
-        cash_unheard_of() => "Completed/suspended | | return_cash | bill";
+        after(1, cash_refused()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(7_200, cash_unheard_of()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(7_200, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
+        refund(9_901) => "refused REFUND_TOO_MUCH";
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
     }
     an_abnormal_refund_is_shown_to_a_person_and_believed_when_it_ends: completed_in_cash() => {
