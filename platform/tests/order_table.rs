@@ -1350,6 +1350,23 @@ pages! {
         lost() => "ClosingWallet(cancelled) | | | bill person";
         paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
     }
+    a_loss_while_the_bureau_is_busy_sends_no_second_2207: settling() => {
+        lost() => "Settling | | | bill person";
+        settle_busy() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_reaches_a_suspended_order_too: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        lost() => "Suspended(bureau_silent) | | | bill person";
+        settle_busy() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_after_payment_is_noted_and_changes_nothing: paid_mixed() => {
+        lost() => "Paid | | | bill";
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        lost() => "Returning(rejected) | | | bill";
+    }
+    a_loss_after_the_end_is_no_event_of_the_order: completed() => {
+        lost() => "refused NOT_NOW";
+    }
 
     // FIXES
 }

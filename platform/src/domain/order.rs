@@ -960,6 +960,7 @@ table! {
     Paid + "tell_unknown" => ask_tell -> [Paid];
     Paid + "tell_not_booked" => tell_again -> [Paid];
     Paid + "refund_asked" => return_all -> [Returning];
+    Paid + "binding_lost" => flag -> [Paid];
     Paid + "window_claimed" => already_paid -> [];
     Paid + "deadline_passed" => suspend_silent_institution -> [Suspended];
     // Undoing before Paid
@@ -985,6 +986,7 @@ table! {
     AskingUndo + "deadline_passed" => suspend_silent_bureau -> [Suspended];
     // Undoing after Paid
     Returning + "refund_ended" => returned -> [Closed, Suspended];
+    Returning + "binding_lost" => flag -> [Returning];
     Returning + "window_claimed" => wait -> [];
     Returning + "deadline_passed" => suspend_stuck_refund -> [Suspended];
     // Afterwards
@@ -1022,6 +1024,7 @@ table! {
     Suspended + "tell_not_booked" => learn -> [Suspended];
     Suspended + "refund_asked" => learn -> [Returning, Suspended];
     Suspended + "refund_ended" => learn -> [Closed, Suspended];
+    Suspended + "binding_lost" => flag -> [Suspended];
     Suspended + "window_claimed" => wait -> [];
 }
 
@@ -1356,6 +1359,10 @@ fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, 
 fn settle_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::SettleRefused { words, busy } = event else { return Err(inconsistent(order, event)) };
     let price_holds = order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us);
+    if *busy && order.flagged {
+        // Nothing was done, so nothing needs to end normally: a lost card sends no second 2207.
+        return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
+    }
     if *busy && price_holds {
         // Busy means that nothing was done, so a fresh message may settle what was authorised.
         let msgid = given.msgid.to_owned();
