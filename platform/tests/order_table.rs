@@ -1051,6 +1051,14 @@ pages! {
     a_wallet_order_that_somebody_else_closed_ends_a_cash_only_order: cash_collecting() => {
         wallet_closed() => "Closed(wallet_closed) | | release |";
     }
+    a_wallet_order_that_is_closed_before_the_prepay_answered_undoes_the_insurance: prepaying() => {
+        prepay_lost() => "Prepaying | | ask_wallet@5s | bill person";
+        wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
+    }
+    a_wallet_order_that_is_closed_before_the_prepay_answered_ends_a_cash_only_order: cash_prepaying() => {
+        prepay_lost() => "Prepaying | | ask_wallet@5s | bill";
+        wallet_closed() => "Closed(wallet_closed) | | release |";
+    }
     a_wallet_that_never_answers_on_closing_is_shown_to_finance_and_asked_on: closing() => {
         deadline() => "Suspended(wallet_silent) | | | bill person";
         not_paid() => "Suspended(wallet_silent) | | close_wallet@5s | bill person";

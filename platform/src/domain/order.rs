@@ -943,6 +943,7 @@ table! {
     Prepaying + "prepay_unknown" => ask_wallet -> [Prepaying];
     Prepaying + "wallet_not_paid" => prepay_again -> [Prepaying];
     Prepaying + "wallet_paid" => paid -> [Paid, Suspended];
+    Prepaying + "wallet_closed" => wallet_closed -> [UndoingInsurance, Closed];
     Prepaying + "cancelled" => close_wallet -> [ClosingWallet];
     Prepaying + "deadline_passed" => close_wallet -> [ClosingWallet];
     Prepaying + "binding_lost" => flag -> [Prepaying];
@@ -1570,7 +1571,7 @@ fn close_wallet_again(order: &Order, event: &Event, given: &Given<'_>) -> Result
 
 fn wallet_closed(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let (insurance, why) = match &order.state {
-        State::Collecting { insurance, .. } => (insurance, Why::WalletClosed),
+        State::Prepaying { insurance, .. } | State::Collecting { insurance, .. } => (insurance, Why::WalletClosed),
         State::ClosingWallet { insurance, why, .. } => (insurance, why.clone()),
         _ => return Err(inconsistent(order, event)),
     };
