@@ -1254,6 +1254,15 @@ pages! {
         booked() => "Completed | | | bill";
         claim() => "refused BILL_NOT_PAYABLE";
     }
+    the_window_hears_that_a_paid_bill_is_paid_though_a_person_looks_at_it: paid_without_cash() => {
+        deadline() => "Suspended(institution_silent) | | | bill";
+        claim() => "refused BILL_NOT_PAYABLE";
+    }
+    the_window_waits_while_a_paid_bill_is_given_back: returning() => {
+        claim() => "refused IN_PROGRESS";
+        deadline() => "Suspended(refund_stuck) | | | bill";
+        claim() => "refused IN_PROGRESS";
+    }
     the_window_finds_no_claim_on_a_closed_order: closed() => {
         claim() => "refused NOT_NOW";
     }

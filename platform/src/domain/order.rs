@@ -596,6 +596,14 @@ impl State {
         }
     }
 
+    /// Where the order stands, or stood before a person had to look at it.
+    pub fn stood(&self) -> &State {
+        match self {
+            State::Suspended { from, .. } => from.stood(),
+            state => state,
+        }
+    }
+
     /// The settlement that stands at the bureau in this state, as far as we know.
     pub fn settled(&self) -> Option<&Settled> {
         match self {
@@ -1782,7 +1790,8 @@ fn flag(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
 }
 
 fn wait(order: &Order, _: &Event, _: &Given<'_>) -> Result<Decision, Refusal> {
-    if order.state.taken().is_some() {
+    // What is being given back is not paid any more, and what is paid stays so while a person looks at it.
+    if matches!(order.state.stood(), State::Paid { .. } | State::Completed { .. }) {
         return Err(already(order));
     }
     Err(Refusal::new(No::InProgress, format!("order {} is {}", order.id, order.state.place().word())))
