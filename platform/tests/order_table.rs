@@ -937,6 +937,24 @@ pages! {
         undo_lost() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
         undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
     }
+    a_refused_2208_whose_settlement_stands_is_shown_to_the_bureau_and_learned_from: undoing() => {
+        undo_refused() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_question_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        after(7_200, stands()) => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        after(7_200, undo_question_lost()) => "Suspended(undo_refused) | | ask_undo@5s | bill";
+        undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_refused_2208_of_a_late_settlement_leads_back_to_the_price_once_it_is_done: proving().then(&[found(MIXED)]) => {
+        undo_refused() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
+    }
+    a_2208_refused_under_a_suspension_says_so: undoing() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undo_refused() => "Suspended(bureau_silent) | | ask_undo@5s | bill";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+    }
     an_undo_that_lasts_too_long_is_shown_to_a_person_and_still_ends: undoing() => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
         undo_busy() => "Suspended(bureau_silent) | | undo@5s | bill person";

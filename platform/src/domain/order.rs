@@ -1712,7 +1712,10 @@ fn undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
     };
     if let Some(words) = refused {
         let why = Why::UndoRefused { words: words.clone() };
-        return suspend(Draft::of(order, given), order.state.clone(), why, Owner::Bureau).decide();
+        // Nothing is sent again; but what a person brings about at the bureau is learned.
+        return suspend(Draft::of(order, given), order.state.clone(), why, Owner::Bureau)
+            .later(given.rules.patience_ms, Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None })
+            .decide();
     }
     undo(Draft::of(order, given), settled.clone(), why.clone(), *then).decide()
 }
@@ -1838,11 +1841,11 @@ fn learn(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Re
     let moved =
         decision.next.state.place().word() != from.place().word() && decision.next.state.place() != Place::Suspended;
     if !moved {
-        let stays = match decision.next.state {
-            State::Suspended { from, .. } => from,
-            other => Box::new(other),
+        decision.next.state = match decision.next.state {
+            // It would be suspended anyway: the newer reason is the one a person needs.
+            again @ State::Suspended { .. } => again,
+            stays => State::Suspended { from: Box::new(stays), why: why.clone(), owner: *owner },
         };
-        decision.next.state = State::Suspended { from: stays, why: why.clone(), owner: *owner };
         decision.next.entered_at_us = order.entered_at_us;
         decision.next.deadline_at_us = None;
     }
