@@ -1113,6 +1113,28 @@ pages! {
         back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
         back_stands() => "Suspended(undo_refused)/refused | | | bill";
         cash_back() => "refused NOT_NOW";
+        claim() => "refused BILL_NOT_PAYABLE";
+    }
+    a_payment_that_the_bureau_would_not_undo_may_be_asked_back_again: returning() => {
+        back_refused() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+        back_undone() => "Returning(refund_asked)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Closed(refund_asked)/done | wallet-2500 payable+2500 | sms tell_undone |";
+    }
+    a_payment_that_the_bureau_would_not_undo_may_still_be_booked: paid_mixed() => {
+        tell_lost() => "Paid | | ask_tell@5s | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+        booked() => "refused NOT_NOW";
+        back_refused() => "Returning(refund_asked)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_refund_refused_under_a_suspension_says_so: returning() => {
+        deadline() => "Suspended(refund_stuck) | | | bill";
+        back_refused() => "Suspended(refund_stuck)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
     }
     a_lost_2208_after_a_rejection_is_asked_and_sent_again: returning() => {
         back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";

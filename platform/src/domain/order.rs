@@ -313,6 +313,8 @@ pub enum State {
     Returning {
         /// What was paid.
         legs: Legs,
+        /// The message that told.
+        told: MessageId,
         /// The refund.
         refund: RefundId,
         /// Why.
@@ -1625,14 +1627,14 @@ fn return_all(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
 }
 
 fn begin_whole_return(order: &Order, given: &Given<'_>, asked: &RefundAsked, why: Why) -> Result<Decision, Refusal> {
-    let State::Paid { legs, .. } = &order.state else {
+    let State::Paid { legs, told } = &order.state else {
         return Err(Refusal::new(No::Internal, "only a paid order is given back whole"));
     };
     let refund = refund::grant(order, legs, asked, given)?;
     let amount = refund.amount;
     let first = refund::first_action(&refund);
     let mut draft = Draft::of(order, given)
-        .to(State::Returning { legs: legs.clone(), refund: refund.id, why })
+        .to(State::Returning { legs: legs.clone(), told: *told, refund: refund.id, why })
         .with(|next| next.refunding = amount)
         .now(first);
     draft.decision.refund = Some(refund);
@@ -1640,7 +1642,7 @@ fn begin_whole_return(order: &Order, given: &Given<'_>, asked: &RefundAsked, why
 }
 
 fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let (Event::RefundEnded(ended), State::Returning { legs, why, refund }) = (event, &order.state) else {
+    let (Event::RefundEnded(ended), State::Returning { legs, told, why, refund }) = (event, &order.state) else {
         return Err(inconsistent(order, event));
     };
     if ended.refund != *refund {
@@ -1648,8 +1650,10 @@ fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
     }
     let draft = Draft::of(order, given).with(|next| next.refunding = Fen::ZERO);
     if !ended.done {
+        // Nothing moved: it is as paid as before, and may still be booked, or asked back again.
         let words = ended.words.clone().unwrap_or_default();
-        return suspend(draft, order.state.clone(), Why::UndoRefused { words }, Owner::Bureau).decide();
+        let from = State::Paid { legs: legs.clone(), told: *told };
+        return suspend(draft, from, Why::UndoRefused { words }, Owner::Bureau).decide();
     }
     draft
         .with(|next| next.refunded = ended.amount)
