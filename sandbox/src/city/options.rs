@@ -117,8 +117,8 @@ pub struct Profile {
 /// The compressed profile.
 pub const COMPRESSED: Profile = Profile {
     price_ms: 12_000,
-    priced_ms: 25_000,
-    code_ms: 15_000,
+    priced_ms: 12_000,
+    code_ms: 8_000,
     bureau_limit_ms: 2_000,
     after_reversal_ms: 2_000,
     ask_again_ms: 500,
