@@ -6,7 +6,7 @@ use schema::bill::BillDraft;
 use schema::his;
 use schema::ids::MessageId;
 use schema::link::{Body, MOST_FRAME_BYTES, Reply, ToPlatform};
-use schema::refusal::{Code, Refusal};
+use schema::refusal::{Again, Code, Refusal};
 use tokio::sync::oneshot;
 
 use crate::core::Core;
@@ -84,6 +84,7 @@ pub(crate) async fn change(
     let payload = payload(ask)?;
     let about = about(ask);
     let mut anew = false;
+    let mut looked_again = false;
     loop {
         let id = core.clock.message_id();
         let new = NewAsk {
@@ -94,12 +95,31 @@ pub(crate) async fn change(
             trace_id: trace_id.to_owned(),
             anew,
         };
-        let id = match core.journal.ask(&new).await? {
-            Asked::Stored => id,
-            Asked::Already { id, reply: None } => id,
+        let asked = core.journal.ask(&new).await?;
+        let send = |id| {
+            core.outbox.add_and_wait(Outgoing {
+                id,
+                about: about.clone(),
+                trace_id: trace_id.to_owned(),
+                payload: Some(Arc::clone(&payload)),
+                durable: true,
+            })
+        };
+        let reply = match asked {
+            Asked::Stored => send(id),
+            Asked::Already { id, reply: None } => match core.outbox.join(id) {
+                Some(reply) => reply,
+                // Its reply came between the two looks, at the journal and at the outbox: look again.
+                None if !looked_again => {
+                    looked_again = true;
+                    continue;
+                }
+                // Whoever stored it has not sent it, or was told that its commit failed.
+                None => send(id),
+            },
             Asked::Already { id, reply: Some(text) } => {
                 let reply = read_reply(&text)?;
-                if core.outbox.take_missed(id) || is_final(&reply) {
+                if (core.outbox.take_missed(id) && !is_passing(&reply)) || is_final(&reply) {
                     return Ok(Arc::new(reply));
                 }
                 anew = true;
@@ -109,13 +129,6 @@ pub(crate) async fn change(
                 return Err(Refusal::new(Code::RefundChanged, "a refund number was used with other content"));
             }
         };
-        let reply = core.outbox.add_and_wait(Outgoing {
-            id,
-            about: about.clone(),
-            trace_id: trace_id.to_owned(),
-            payload: Some(Arc::clone(&payload)),
-            durable: true,
-        });
         return wait(core, reply).await.ok_or_else(|| {
             Refusal::new(Code::OutcomeUnknown, "no reply in time").in_words(TREAT_AS_IN_PROGRESS).after_s(2)
         });
@@ -161,6 +174,12 @@ async fn wait(core: &Core, reply: oneshot::Receiver<Arc<Reply>>) -> Option<Arc<R
 /// may have moved on, so it is asked anew.
 fn is_final(reply: &Reply) -> bool {
     matches!(reply, Reply::Claimed(his::ClaimAnswer::Released))
+}
+
+/// Whether a refusal says nothing about the question, only about the moment.
+pub(crate) fn is_passing(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused(problem)
+        if problem.again == Again::Later || matches!(problem.code, Code::Internal | Code::OutcomeUnknown))
 }
 
 fn about(ask: &ToPlatform) -> About {

@@ -70,13 +70,16 @@ impl WorkQueue {
         }
     }
 
-    /// Keeps an item quiet for another while.
+    /// Offers an item again after `quiet`, whatever was said when it was taken.
     pub(crate) fn hold(&self, id: MessageId, quiet: Duration) {
         let mut inner = self.inner();
         let Some(place) = inner.places.get(&id).copied() else { return };
         if let Some(offer) = inner.offers.get_mut(&place) {
             offer.quiet_until = Some(Instant::now() + quiet);
         }
+        drop(inner);
+        // Whoever sleeps until the end of the old quiet time must look again.
+        self.changed.notify_waiters();
     }
 
     /// Takes up to `most` items, oldest first; or says when the next one that is quiet now comes back.

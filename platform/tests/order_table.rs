@@ -168,8 +168,7 @@ impl Page {
                 }
             }
         }
-        let (bill, person) = (order.state.place().holds_bill(), order.state.place().holds_person());
-        let broken = self.paper.broken(bill, person && order.insured.is_some());
+        let broken = self.paper.broken(order.state.place().holds_bill(), holds_person(order));
         assert!(broken.is_empty(), "{broken:?}");
         self.seen.orders.push(order.clone());
         self.seen.refunds.extend(self.paper.refunds.last().map(|refund| (refund.clone(), order.clone())));
@@ -219,7 +218,7 @@ impl Page {
 }
 
 fn holds_person(order: &Order) -> bool {
-    order.insured.is_some() && order.state.place().holds_person()
+    order.insured.is_some() && order.state.holds_person()
 }
 
 fn planned(planned: &Planned, now_us: i64) -> String {
@@ -938,6 +937,24 @@ pages! {
         undo_lost() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
         undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
     }
+    a_refused_2208_whose_settlement_stands_is_shown_to_the_bureau_and_learned_from: undoing() => {
+        undo_refused() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_question_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        after(7_200, stands()) => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        after(7_200, undo_question_lost()) => "Suspended(undo_refused) | | ask_undo@5s | bill";
+        undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_refused_2208_of_a_late_settlement_leads_back_to_the_price_once_it_is_done: proving().then(&[found(MIXED)]) => {
+        undo_refused() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
+    }
+    a_2208_refused_under_a_suspension_says_so: undoing() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undo_refused() => "Suspended(bureau_silent) | | ask_undo@5s | bill";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+    }
     an_undo_that_lasts_too_long_is_shown_to_a_person_and_still_ends: undoing() => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
         undo_busy() => "Suspended(bureau_silent) | | undo@5s | bill person";
@@ -1052,6 +1069,14 @@ pages! {
     a_wallet_order_that_somebody_else_closed_ends_a_cash_only_order: cash_collecting() => {
         wallet_closed() => "Closed(wallet_closed) | | release |";
     }
+    a_wallet_order_that_is_closed_before_the_prepay_answered_undoes_the_insurance: prepaying() => {
+        prepay_lost() => "Prepaying | | ask_wallet@5s | bill person";
+        wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
+    }
+    a_wallet_order_that_is_closed_before_the_prepay_answered_ends_a_cash_only_order: cash_prepaying() => {
+        prepay_lost() => "Prepaying | | ask_wallet@5s | bill";
+        wallet_closed() => "Closed(wallet_closed) | | release |";
+    }
     a_wallet_that_never_answers_on_closing_is_shown_to_finance_and_asked_on: closing() => {
         deadline() => "Suspended(wallet_silent) | | | bill person";
         not_paid() => "Suspended(wallet_silent) | | close_wallet@5s | bill person";
@@ -1088,6 +1113,28 @@ pages! {
         back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
         back_stands() => "Suspended(undo_refused)/refused | | | bill";
         cash_back() => "refused NOT_NOW";
+        claim() => "refused BILL_NOT_PAYABLE";
+    }
+    a_payment_that_the_bureau_would_not_undo_may_be_asked_back_again: returning() => {
+        back_refused() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+        back_undone() => "Returning(refund_asked)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Closed(refund_asked)/done | wallet-2500 payable+2500 | sms tell_undone |";
+    }
+    a_payment_that_the_bureau_would_not_undo_may_still_be_booked: paid_mixed() => {
+        tell_lost() => "Paid | | ask_tell@5s | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+        booked() => "refused NOT_NOW";
+        back_refused() => "Returning(refund_asked)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_refund_refused_under_a_suspension_says_so: returning() => {
+        deadline() => "Suspended(refund_stuck) | | | bill";
+        back_refused() => "Suspended(refund_stuck)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
     }
     a_lost_2208_after_a_rejection_is_asked_and_sent_again: returning() => {
         back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
@@ -1128,7 +1175,7 @@ pages! {
     }
     a_refund_that_lasts_too_long_is_shown_to_finance_and_still_ends: returning() => {
         too_early() => "refused NOT_NOW";
-        deadline() => "Suspended(refund_stuck)/undoing_insurance | | | bill";
+        deadline() => "Suspended(refund_stuck) | | | bill";
         back_undone() => "Suspended(refund_stuck)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
         cash_back() => "Closed(rejected)/done | wallet-2500 payable+2500 | sms tell_undone |";
     }
@@ -1193,10 +1240,10 @@ pages! {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
         cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
         after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@5s | bill";
-        after(1, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
-        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
-        after(7_200, cash_lost()) => "Completed/suspended | | ask_return@5s | bill";
-        cash_unheard_of() => "Completed/suspended | | return_cash | bill";
+        after(1, cash_refused()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(7_200, cash_unheard_of()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(7_200, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
+        refund(9_901) => "refused REFUND_TOO_MUCH";
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
     }
     an_abnormal_refund_is_shown_to_a_person_and_believed_when_it_ends: completed_in_cash() => {
@@ -1246,6 +1293,15 @@ pages! {
         claim() => "refused BILL_NOT_PAYABLE";
         booked() => "Completed | | | bill";
         claim() => "refused BILL_NOT_PAYABLE";
+    }
+    the_window_hears_that_a_paid_bill_is_paid_though_a_person_looks_at_it: paid_without_cash() => {
+        deadline() => "Suspended(institution_silent) | | | bill";
+        claim() => "refused BILL_NOT_PAYABLE";
+    }
+    the_window_waits_while_a_paid_bill_is_given_back: returning() => {
+        claim() => "refused IN_PROGRESS";
+        deadline() => "Suspended(refund_stuck) | | | bill";
+        claim() => "refused IN_PROGRESS";
     }
     the_window_finds_no_claim_on_a_closed_order: closed() => {
         claim() => "refused NOT_NOW";
@@ -1350,6 +1406,23 @@ pages! {
     a_loss_while_the_wallet_closes_changes_nothing: closing() => {
         lost() => "ClosingWallet(cancelled) | | | bill person";
         paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+    }
+    a_loss_while_the_bureau_is_busy_sends_no_second_2207: settling() => {
+        lost() => "Settling | | | bill person";
+        settle_busy() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_reaches_a_suspended_order_too: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        lost() => "Suspended(bureau_silent) | | | bill person";
+        settle_busy() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_after_payment_is_noted_and_changes_nothing: paid_mixed() => {
+        lost() => "Paid | | | bill";
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        lost() => "Returning(rejected) | | | bill";
+    }
+    a_loss_after_the_end_is_no_event_of_the_order: completed() => {
+        lost() => "refused NOT_NOW";
     }
 
     // FIXES

@@ -247,6 +247,11 @@ impl Journal {
         Ok(Journal { shared: Arc::new(Shared { vault, clock, reader, queue: Some(queue), thread: Some(thread) }) })
     }
 
+    /// Whether the thread that writes is still there.
+    pub fn is_writing(&self) -> bool {
+        self.shared.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// The keyed hash by which two contents are compared.
     pub fn content(&self, payload: &str) -> Lookup {
         self.shared.vault.lookup("ask content", payload)

@@ -6,13 +6,14 @@ use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use schema::ids::MessageId;
 use schema::link::{Body, Frame, MOST_FRAME_BYTES, Payload, Reply};
-use schema::refusal::{Again, Code, Fault, Refusal};
+use schema::refusal::{Code, Fault, Refusal};
 use schema::sign::{Algorithm, PublicKey};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::LinkState;
 use super::dial::{Opened, Socket};
+use crate::asks::is_passing;
 use crate::core::Core;
 use crate::journal::{NewWork, Received};
 use crate::settings::ms;
@@ -242,8 +243,7 @@ async fn hear_reply(core: &Arc<Core>, frame: &Frame, reply: Reply) {
     let Some(durable) = core.outbox.is_durable(id) else { return };
     if let Reply::Refused(problem) = &reply {
         // The HIS was told that its bill is taken on; a platform that is busy does not change that.
-        let passing = problem.again == Again::Later || matches!(problem.code, Code::Internal | Code::OutcomeUnknown);
-        if passing && core.outbox.is_bill(id) {
+        if is_passing(&reply) && core.outbox.is_bill(id) {
             core.outbox.rest(id, problem.retry_after_s.map_or(REST, Duration::from_secs));
             return;
         }

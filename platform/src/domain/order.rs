@@ -313,6 +313,8 @@ pub enum State {
     Returning {
         /// What was paid.
         legs: Legs,
+        /// The message that told.
+        told: MessageId,
         /// The refund.
         refund: RefundId,
         /// Why.
@@ -545,20 +547,6 @@ impl Place {
         !matches!(self, Place::Closed)
     }
 
-    /// One insured order per insured person at a time: these hold the person.
-    pub const fn holds_person(self) -> bool {
-        matches!(
-            self,
-            Place::Settling
-                | Place::Doubting
-                | Place::Proving
-                | Place::Prepaying
-                | Place::Collecting
-                | Place::ClosingWallet
-                | Place::UndoingInsurance
-                | Place::AskingUndo
-        )
-    }
 }
 
 impl State {
@@ -580,6 +568,41 @@ impl State {
             State::Returning { .. } => Place::Returning,
             State::Suspended { .. } => Place::Suspended,
             State::Closed { .. } => Place::Closed,
+        }
+    }
+
+    /// One insured order per insured person at a time: these hold the person.
+    ///
+    /// A suspended order keeps what it held: an answer that comes late may lead on to a place that holds the person,
+    /// and must not be refused because somebody else got there. Only where the bureau refuses 2208 is the person free:
+    /// from there the order can but end.
+    pub fn holds_person(&self) -> bool {
+        match self {
+            State::Settling { .. }
+            | State::Doubting { .. }
+            | State::Proving { .. }
+            | State::Prepaying { .. }
+            | State::Collecting { .. }
+            | State::ClosingWallet { .. }
+            | State::UndoingInsurance { .. }
+            | State::AskingUndo { .. } => true,
+            State::Suspended { from, .. } => {
+                from.holds_person() && !matches!(**from, State::AskingUndo { refused: Some(_), .. })
+            }
+            State::Created
+            | State::Priced { .. }
+            | State::Paid { .. }
+            | State::Completed { .. }
+            | State::Returning { .. }
+            | State::Closed { .. } => false,
+        }
+    }
+
+    /// Where the order stands, or stood before a person had to look at it.
+    pub fn stood(&self) -> &State {
+        match self {
+            State::Suspended { from, .. } => from.stood(),
+            state => state,
         }
     }
 
@@ -930,6 +953,7 @@ table! {
     Prepaying + "prepay_unknown" => ask_wallet -> [Prepaying];
     Prepaying + "wallet_not_paid" => prepay_again -> [Prepaying];
     Prepaying + "wallet_paid" => paid -> [Paid, Suspended];
+    Prepaying + "wallet_closed" => wallet_closed -> [UndoingInsurance, Closed];
     Prepaying + "cancelled" => close_wallet -> [ClosingWallet];
     Prepaying + "deadline_passed" => close_wallet -> [ClosingWallet];
     Prepaying + "binding_lost" => flag -> [Prepaying];
@@ -947,6 +971,7 @@ table! {
     Paid + "tell_unknown" => ask_tell -> [Paid];
     Paid + "tell_not_booked" => tell_again -> [Paid];
     Paid + "refund_asked" => return_all -> [Returning];
+    Paid + "binding_lost" => flag -> [Paid];
     Paid + "window_claimed" => already_paid -> [];
     Paid + "deadline_passed" => suspend_silent_institution -> [Suspended];
     // Undoing before Paid
@@ -972,6 +997,7 @@ table! {
     AskingUndo + "deadline_passed" => suspend_silent_bureau -> [Suspended];
     // Undoing after Paid
     Returning + "refund_ended" => returned -> [Closed, Suspended];
+    Returning + "binding_lost" => flag -> [Returning];
     Returning + "window_claimed" => wait -> [];
     Returning + "deadline_passed" => suspend_stuck_refund -> [Suspended];
     // Afterwards
@@ -1009,6 +1035,7 @@ table! {
     Suspended + "tell_not_booked" => learn -> [Suspended];
     Suspended + "refund_asked" => learn -> [Returning, Suspended];
     Suspended + "refund_ended" => learn -> [Closed, Suspended];
+    Suspended + "binding_lost" => flag -> [Suspended];
     Suspended + "window_claimed" => wait -> [];
 }
 
@@ -1343,6 +1370,10 @@ fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, 
 fn settle_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::SettleRefused { words, busy } = event else { return Err(inconsistent(order, event)) };
     let price_holds = order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us);
+    if *busy && order.flagged {
+        // Nothing was done, so nothing needs to end normally: a lost card sends no second 2207.
+        return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
+    }
     if *busy && price_holds {
         // Busy means that nothing was done, so a fresh message may settle what was authorised.
         let msgid = given.msgid.to_owned();
@@ -1550,7 +1581,7 @@ fn close_wallet_again(order: &Order, event: &Event, given: &Given<'_>) -> Result
 
 fn wallet_closed(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let (insurance, why) = match &order.state {
-        State::Collecting { insurance, .. } => (insurance, Why::WalletClosed),
+        State::Prepaying { insurance, .. } | State::Collecting { insurance, .. } => (insurance, Why::WalletClosed),
         State::ClosingWallet { insurance, why, .. } => (insurance, why.clone()),
         _ => return Err(inconsistent(order, event)),
     };
@@ -1596,14 +1627,14 @@ fn return_all(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
 }
 
 fn begin_whole_return(order: &Order, given: &Given<'_>, asked: &RefundAsked, why: Why) -> Result<Decision, Refusal> {
-    let State::Paid { legs, .. } = &order.state else {
+    let State::Paid { legs, told } = &order.state else {
         return Err(Refusal::new(No::Internal, "only a paid order is given back whole"));
     };
     let refund = refund::grant(order, legs, asked, given)?;
     let amount = refund.amount;
     let first = refund::first_action(&refund);
     let mut draft = Draft::of(order, given)
-        .to(State::Returning { legs: legs.clone(), refund: refund.id, why })
+        .to(State::Returning { legs: legs.clone(), told: *told, refund: refund.id, why })
         .with(|next| next.refunding = amount)
         .now(first);
     draft.decision.refund = Some(refund);
@@ -1611,7 +1642,7 @@ fn begin_whole_return(order: &Order, given: &Given<'_>, asked: &RefundAsked, why
 }
 
 fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let (Event::RefundEnded(ended), State::Returning { legs, why, refund }) = (event, &order.state) else {
+    let (Event::RefundEnded(ended), State::Returning { legs, told, why, refund }) = (event, &order.state) else {
         return Err(inconsistent(order, event));
     };
     if ended.refund != *refund {
@@ -1619,13 +1650,14 @@ fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
     }
     let draft = Draft::of(order, given).with(|next| next.refunding = Fen::ZERO);
     if !ended.done {
+        // Nothing moved: it is as paid as before, and may still be booked, or asked back again.
         let words = ended.words.clone().unwrap_or_default();
-        return suspend(draft, order.state.clone(), Why::UndoRefused { words }, Owner::Bureau).decide();
+        let from = State::Paid { legs: legs.clone(), told: *told };
+        return suspend(draft, from, Why::UndoRefused { words }, Owner::Bureau).decide();
     }
     draft
         .with(|next| next.refunded = ended.amount)
         .to(State::Closed { why: why.clone(), returned: Some(legs.clone()) })
-        .ripple()
         .now(tell_undone(given, ended, true))
         .decide()
 }
@@ -1684,7 +1716,10 @@ fn undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
     };
     if let Some(words) = refused {
         let why = Why::UndoRefused { words: words.clone() };
-        return suspend(Draft::of(order, given), order.state.clone(), why, Owner::Bureau).decide();
+        // Nothing is sent again; but what a person brings about at the bureau is learned.
+        return suspend(Draft::of(order, given), order.state.clone(), why, Owner::Bureau)
+            .later(given.rules.patience_ms, Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None })
+            .decide();
     }
     undo(Draft::of(order, given), settled.clone(), why.clone(), *then).decide()
 }
@@ -1745,8 +1780,7 @@ fn refund_ended(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     }
     let refunded = order.refunded.plus(ended.amount).map_err(beyond_money)?;
     let whole = refunded == refund::refundable(legs).map_err(beyond_money)?;
-    let draft = draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole));
-    if ended.undo_setl_id.is_some() { draft.ripple().decide() } else { draft.decide() }
+    draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole)).decide()
 }
 
 fn tell_undone(given: &Given<'_>, ended: &Returned, whole: bool) -> Action {
@@ -1763,7 +1797,8 @@ fn flag(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
 }
 
 fn wait(order: &Order, _: &Event, _: &Given<'_>) -> Result<Decision, Refusal> {
-    if order.state.taken().is_some() {
+    // What is being given back is not paid any more, and what is paid stays so while a person looks at it.
+    if matches!(order.state.stood(), State::Paid { .. } | State::Completed { .. }) {
         return Err(already(order));
     }
     Err(Refusal::new(No::InProgress, format!("order {} is {}", order.id, order.state.place().word())))
@@ -1810,11 +1845,11 @@ fn learn(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Re
     let moved =
         decision.next.state.place().word() != from.place().word() && decision.next.state.place() != Place::Suspended;
     if !moved {
-        let stays = match decision.next.state {
-            State::Suspended { from, .. } => from,
-            other => Box::new(other),
+        decision.next.state = match decision.next.state {
+            // It would be suspended anyway: the newer reason is the one a person needs.
+            again @ State::Suspended { .. } => again,
+            stays => State::Suspended { from: Box::new(stays), why: why.clone(), owner: *owner },
         };
-        decision.next.state = State::Suspended { from: stays, why: why.clone(), owner: *owner };
         decision.next.entered_at_us = order.entered_at_us;
         decision.next.deadline_at_us = None;
     }

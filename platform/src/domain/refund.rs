@@ -254,6 +254,9 @@ table! {
     "returning_cash" + "cash_refused" => return_later -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_abnormal" => suspend -> ["suspended"];
     "suspended" + "cash_returned" => cash_returned -> ["done"];
+    "suspended" + "cash_unknown" => ask_seldom -> ["suspended"];
+    "suspended" + "cash_nothing" => ask_seldom -> ["suspended"];
+    "suspended" + "cash_abnormal" => suspend -> ["suspended"];
 }
 
 /// What to do about an event of a refund. Unlisted pairs are refused naming both.
@@ -387,6 +390,10 @@ fn insurance_undone(
     decision.postings = posting::reversed(lines, undone.setl_time_us);
     let amount = settled.split.insurance().map_err(beyond_money)?;
     plan(&mut decision, given, 0, Action::Sms { news: News::InsuranceUndone, amount });
+    // The person's accumulators moved now; the cash may take days.
+    if let Some(insured) = &order.insured {
+        plan(&mut decision, given, 0, Action::Ripple { person: insured.person, except: order.id });
+    }
     if refund.cash.is_some() {
         decision.next.state = RefundState::ReturningCash;
         plan(&mut decision, given, 0, Action::ReturnCash { refund: refund.id });
@@ -495,11 +502,24 @@ fn return_later(
     Ok(decision)
 }
 
-fn suspend(refund: &Refund, event: &RefundEvent, _: &Order, _: &Given<'_>) -> Result<RefundDecision, Refusal> {
+fn suspend(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
     let (RefundEvent::CashRefused { words } | RefundEvent::CashAbnormal { words }) = event else {
         return Err(inconsistent(refund, event));
     };
     let mut decision = stays(refund);
     decision.next.state = RefundState::Suspended { words: words.clone() };
+    plan_seldom(&mut decision, given);
     Ok(decision)
+}
+
+/// A person has it now and may pay by other means, so nothing is sent again; but what they bring about is learned.
+fn ask_seldom(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let mut decision = stays(refund);
+    plan_seldom(&mut decision, given);
+    Ok(decision)
+}
+
+fn plan_seldom(decision: &mut RefundDecision, given: &Given<'_>) {
+    let refund = decision.next.id;
+    plan(decision, given, given.rules.patience_ms, Action::AskReturn { refund });
 }

@@ -602,8 +602,8 @@ fn person_claim(
     loaded: &Loaded,
 ) -> Result<Option<(Lookup, OrderId, bool)>, Refusal> {
     let Some(insured) = &next.insured else { return Ok(None) };
-    let held = before.is_some_and(|order| order.state.place().holds_person());
-    let holds = next.state.place().holds_person();
+    let held = before.is_some_and(|order| order.state.holds_person());
+    let holds = next.state.holds_person();
     if holds && let Some(other) = loaded.person_held_by.filter(|other| *other != next.id) {
         return Err(Refusal::new(Code::PersonBusy, format!("order {other} holds the person")).after_s(5));
     }

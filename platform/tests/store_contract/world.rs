@@ -315,9 +315,9 @@ impl World {
         let next = &made.next;
         let event_id = EventId::from_uuid(self.clock.fresh());
         let from = before.map(|order| order.state.place().word());
-        let held = before.is_some_and(|order| order.state.place().holds_person());
+        let held = before.is_some_and(|order| order.state.holds_person());
         let person = next.insured.as_ref().and_then(|insured| {
-            let holds = next.state.place().holds_person();
+            let holds = next.state.holds_person();
             (holds != held).then_some((insured.person, next.id, holds))
         });
         let record = CloudEvent {
