@@ -10,6 +10,8 @@ use prometheus::{
 
 use crate::journey::desk::Aftermath;
 
+pub mod counted;
+
 /// How long a suspended order has been waiting for a person, for `tongfu_suspended`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SuspendedAge {
