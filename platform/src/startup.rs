@@ -112,8 +112,7 @@ impl Master {
 
 /// Opens the store that the settings name.
 pub fn open_store(settings: &Settings, access: Access) -> Result<SqliteStore, CannotStart> {
-    let path = settings.store.url.strip_prefix("sqlite:").unwrap_or(&settings.store.url);
-    SqliteStore::open(path, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
+    SqliteStore::open_url(&settings.store.url, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
 }
 
 /// Seals a tenant's parties into a row.
@@ -171,7 +170,8 @@ const TENANTS_LOOK_MS: u64 = 2000;
 pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let master = Arc::new(Master::read(Path::new(&settings.keys.master_file))?);
-    let store: Arc<dyn Store> = Arc::new(open_store(&settings, Access::Serve)?);
+    let opened = Arc::new(open_store(&settings, Access::Serve)?);
+    let store: Arc<dyn Store> = Arc::clone(&opened) as Arc<dyn Store>;
     let events = settings.events.url.strip_prefix("file:").unwrap_or(&settings.events.url);
     let sink = JsonLines::open(&PathBuf::from(events))
         .map_err(|error| CannotStart(format!("events.url {}: {error}", settings.events.url)))?;
@@ -192,7 +192,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let metrics = Arc::new(Metrics::new());
     let hub = Hub::new(SigningKey::from_seed(master.derive("link signing key")));
     let desk = Desk::new(
-        Arc::clone(&store),
+        opened,
         Arc::clone(&clock),
         settings.deadlines,
         me,

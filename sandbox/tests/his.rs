@@ -173,7 +173,7 @@ impl World {
         let ask = self.pre_settle(order_number, use_account);
         match self.ask(id, ask) {
             Reply::Priced(answer) => *answer,
-            other => panic!("not priced: {other:?}"),
+            other => unreachable!("not priced: {other:?}"),
         }
     }
 

@@ -96,7 +96,7 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if place.holds_bill() != books.bill_held_by_it {
         broken(Invariant::OneOpenOrderPerBill, format!("{} holds bill: {}", place.word(), books.bill_held_by_it));
     }
-    if order.insured.is_some() && place.holds_person() != books.person_held_by_it {
+    if order.insured.is_some() && order.state.holds_person() != books.person_held_by_it {
         broken(Invariant::OneOrderPerPerson, format!("{} holds person: {}", place.word(), books.person_held_by_it));
     }
     match (held_insurance(order, books.refunds), net(books.postings, "bureau:")) {

@@ -545,20 +545,6 @@ impl Place {
         !matches!(self, Place::Closed)
     }
 
-    /// One insured order per insured person at a time: these hold the person.
-    pub const fn holds_person(self) -> bool {
-        matches!(
-            self,
-            Place::Settling
-                | Place::Doubting
-                | Place::Proving
-                | Place::Prepaying
-                | Place::Collecting
-                | Place::ClosingWallet
-                | Place::UndoingInsurance
-                | Place::AskingUndo
-        )
-    }
 }
 
 impl State {
@@ -580,6 +566,33 @@ impl State {
             State::Returning { .. } => Place::Returning,
             State::Suspended { .. } => Place::Suspended,
             State::Closed { .. } => Place::Closed,
+        }
+    }
+
+    /// One insured order per insured person at a time: these hold the person.
+    ///
+    /// A suspended order keeps what it held: an answer that comes late may lead on to a place that holds the person,
+    /// and must not be refused because somebody else got there. Only where the bureau refuses 2208 is the person free:
+    /// from there the order can but end.
+    pub fn holds_person(&self) -> bool {
+        match self {
+            State::Settling { .. }
+            | State::Doubting { .. }
+            | State::Proving { .. }
+            | State::Prepaying { .. }
+            | State::Collecting { .. }
+            | State::ClosingWallet { .. }
+            | State::UndoingInsurance { .. }
+            | State::AskingUndo { .. } => true,
+            State::Suspended { from, .. } => {
+                from.holds_person() && !matches!(**from, State::AskingUndo { refused: Some(_), .. })
+            }
+            State::Created
+            | State::Priced { .. }
+            | State::Paid { .. }
+            | State::Completed { .. }
+            | State::Returning { .. }
+            | State::Closed { .. } => false,
         }
     }
 
@@ -1625,7 +1638,6 @@ fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
     draft
         .with(|next| next.refunded = ended.amount)
         .to(State::Closed { why: why.clone(), returned: Some(legs.clone()) })
-        .ripple()
         .now(tell_undone(given, ended, true))
         .decide()
 }
@@ -1745,8 +1757,7 @@ fn refund_ended(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     }
     let refunded = order.refunded.plus(ended.amount).map_err(beyond_money)?;
     let whole = refunded == refund::refundable(legs).map_err(beyond_money)?;
-    let draft = draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole));
-    if ended.undo_setl_id.is_some() { draft.ripple().decide() } else { draft.decide() }
+    draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole)).decide()
 }
 
 fn tell_undone(given: &Given<'_>, ended: &Returned, whole: bool) -> Action {

@@ -387,6 +387,10 @@ fn insurance_undone(
     decision.postings = posting::reversed(lines, undone.setl_time_us);
     let amount = settled.split.insurance().map_err(beyond_money)?;
     plan(&mut decision, given, 0, Action::Sms { news: News::InsuranceUndone, amount });
+    // The person's accumulators moved now; the cash may take days.
+    if let Some(insured) = &order.insured {
+        plan(&mut decision, given, 0, Action::Ripple { person: insured.person, except: order.id });
+    }
     if refund.cash.is_some() {
         decision.next.state = RefundState::ReturningCash;
         plan(&mut decision, given, 0, Action::ReturnCash { refund: refund.id });

@@ -33,7 +33,7 @@ use crate::domain::order::{self, Event, Given, Insured, Order, Owner, Place, Sta
 use crate::domain::posting::{self, Posting};
 use crate::domain::refund::{self, Refund, RefundEvent};
 use crate::store::{
-    CallerKey, Change, Commit, DueAction, Loaded, NewAction, NewBill, OrderWrite, Store, Subject, Want, Written,
+    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, OrderWrite, Subject, Want, Written,
 };
 
 /// Something to be decided.
@@ -152,7 +152,7 @@ pub trait Door: Send + Sync {
 
 /// The desk.
 pub struct Desk {
-    store: Arc<dyn Store>,
+    store: Arc<dyn DeskStore>,
     clock: Arc<dyn Clock>,
     rules: Rules,
     me: ProcessId,
@@ -182,7 +182,7 @@ struct Decided {
 impl Desk {
     /// A desk for this process.
     pub fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn DeskStore>,
         clock: Arc<dyn Clock>,
         rules: Rules,
         me: ProcessId,
@@ -237,11 +237,10 @@ impl Desk {
                 }
                 return;
             }
+            // Durable events keep what was decided; the others are decided again in the next round, where keys, bills
+            // and closed actions make a repeat harmless.
             Commit::Unknown(error) => match self.read_back(pending, open) {
-                // Durable after all: everybody gets what was decided.
-                Some(true) => vec![Written::Done; open.len()],
-                // Not durable: decided again in the next round.
-                Some(false) => return,
+                Some(landed) => landed,
                 None => {
                     for &at in open {
                         let refusal = Refusal::new(Code::OutcomeUnknown, error.to_string());
@@ -260,12 +259,15 @@ impl Desk {
         }
     }
 
-    /// Whether a batch whose commit was unknown is durable. A batch without any order's event changed nothing that
-    /// cannot be decided again.
-    fn read_back(&self, pending: &[Pending], open: &[usize]) -> Option<bool> {
-        let tenant = pending[*open.first()?].command.tenant;
-        let events: Vec<EventId> = open.iter().map(|&at| pending[at].command.event_id).collect();
-        self.store.landed(tenant, &events).ok()
+    /// Event by event, whether a batch whose commit was unknown is durable. `None` while nobody can say.
+    fn read_back(&self, pending: &[Pending], open: &[usize]) -> Option<Vec<Written>> {
+        open.iter()
+            .map(|&at| {
+                let command = &pending[at].command;
+                let landed = self.store.landed(command.tenant, &[command.event_id]).ok()?;
+                Some(if landed { Written::Done } else { Written::Moved })
+            })
+            .collect()
     }
 
     fn decide(&self, command: &Command, loaded: &Loaded) -> (Option<Change>, Decided) {
@@ -600,8 +602,8 @@ fn person_claim(
     loaded: &Loaded,
 ) -> Result<Option<(Lookup, OrderId, bool)>, Refusal> {
     let Some(insured) = &next.insured else { return Ok(None) };
-    let held = before.is_some_and(|order| order.state.place().holds_person());
-    let holds = next.state.place().holds_person();
+    let held = before.is_some_and(|order| order.state.holds_person());
+    let holds = next.state.holds_person();
     if holds && let Some(other) = loaded.person_held_by.filter(|other| *other != next.id) {
         return Err(Refusal::new(Code::PersonBusy, format!("order {other} holds the person")).after_s(5));
     }

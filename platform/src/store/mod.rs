@@ -1,6 +1,6 @@
 //! The record of truth. The only floor that names diesel; SQLite here, PostgreSQL behind the same [`Store`] later.
 //!
-//! Two kinds of access. The desk changes orders through [`Store::transact`], one commit for a whole batch. Everything
+//! Two kinds of access. The desk changes orders through [`DeskStore::transact`], one commit for a whole batch. Everything
 //! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
 //! All methods are synchronous: callers on an async thread go through `spawn_blocking`.
 
@@ -24,6 +24,22 @@ use crate::domain::refund::Refund;
 use crate::domain::settlement::Settlement;
 
 pub mod sqlite;
+
+mod actions;
+mod answers;
+mod bills;
+mod conn;
+mod desk;
+mod institutions;
+mod ledger;
+mod legs;
+mod orders;
+mod people;
+mod records;
+mod refunds;
+mod tables;
+mod tenants;
+mod values;
 
 /// The store failed; nothing is known to have changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -420,10 +436,8 @@ pub struct LedgerSums {
     pub violations: Vec<Violation>,
 }
 
-/// The record of truth.
-pub trait Store: Send + Sync {
-    // — the desk —
-
+/// What the desk needs of the store, and nothing else does.
+pub trait DeskStore: Send + Sync {
     /// Claims, loads, decides and writes a batch in one transaction.
     ///
     /// A change that conflicts with another of the same batch, or with what was committed meanwhile, is left out whole
@@ -431,7 +445,10 @@ pub trait Store: Send + Sync {
     fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit;
     /// Whether any of these events is in the history: tells what became of an [`Commit::Unknown`] batch.
     fn landed(&self, tenant: TenantId, events: &[EventId]) -> Result<bool, StoreError>;
+}
 
+/// The record of truth.
+pub trait Store: DeskStore {
     // — actions, leases, deadlines, records —
 
     /// Says that this process lives.
@@ -490,6 +507,8 @@ pub trait Store: Send + Sync {
     fn binding(&self, tenant: TenantId, id: BindingId) -> Result<Option<BindingRow>, StoreError>;
     /// A login's live bindings.
     fn bindings_of(&self, tenant: TenantId, user: ChannelUserId) -> Result<Vec<BindingRow>, StoreError>;
+    /// The binding that the bureau numbered `bind_no`, live or not.
+    fn binding_by_bind_no(&self, tenant: TenantId, bind_no: &str) -> Result<Option<BindingRow>, StoreError>;
     /// Live bindings of an insured person.
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.

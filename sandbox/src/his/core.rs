@@ -68,7 +68,7 @@ pub enum Begun {
     /// It is answered already.
     Answered(Reply),
     /// The bureau is needed: drive this and call [`Core::finish`].
-    Runs(Procedure),
+    Runs(Box<Procedure>),
 }
 
 impl Core {
@@ -116,7 +116,7 @@ impl Core {
         procedure: &mut Procedure,
         port: &mut dyn BureauPort,
         now: DateTime<FixedOffset>,
-    ) -> Result<Reached, Problem> {
+    ) -> Result<Reached, Box<Problem>> {
         loop {
             match self.next(procedure, now) {
                 Next::Call(call) => {
@@ -136,12 +136,12 @@ impl Core {
         }
         let reply = match ask {
             ToInstitution::PreSettle(ask) => match self.lock_for_price(id, ask, now) {
-                Ok(Some(procedure)) => return Begun::Runs(procedure),
+                Ok(Some(procedure)) => return Begun::Runs(Box::new(procedure)),
                 Ok(None) => self.all_cash(ask, now),
-                Err(problem) => Reply::Refused(problem),
+                Err(problem) => Reply::Refused(*problem),
             },
             ToInstitution::Release(ask) => match self.let_go(id, ask) {
-                Some(procedure) => return Begun::Runs(procedure),
+                Some(procedure) => return Begun::Runs(Box::new(procedure)),
                 None => Reply::Done,
             },
             ToInstitution::Settled(told) => self.book(told, now),
@@ -160,20 +160,20 @@ impl Core {
         &mut self,
         id: MessageId,
         ask: &ToInstitution,
-        ended: Result<Reached, Problem>,
+        ended: Result<Reached, Box<Problem>>,
         now: DateTime<FixedOffset>,
     ) -> Option<Reply> {
         let reply = match (ask, ended) {
             (ToInstitution::PreSettle(ask), Ok(Reached::Priced { split })) => self.priced(ask, split, now),
             (ToInstitution::PreSettle(ask), Err(problem)) => {
                 self.unlock(&ask.bill_no, ask.order_id);
-                Reply::Refused(problem)
+                Reply::Refused(*problem)
             }
             // The lock is what a release must let go. Leftovers at an unreachable bureau are tried again; what the
             // bureau refuses to give up is not ours any more.
             (ToInstitution::Release(_), Err(problem)) if problem.code == Code::BureauUnreachable => return None,
             (ToInstitution::Release(_), _) => Reply::Done,
-            _ => Reply::Refused(hospital_refuses("无法处理 this cannot be handled")),
+            _ => no("无法处理 this cannot be handled"),
         };
         self.remember(id, &reply);
         Some(reply)
@@ -197,7 +197,7 @@ impl Core {
         id: MessageId,
         ask: &PreSettle,
         now: DateTime<FixedOffset>,
-    ) -> Result<Option<Procedure>, Problem> {
+    ) -> Result<Option<Procedure>, Box<Problem>> {
         // Ids are UUIDv7: they tell which of two messages was asked first, whichever arrived first.
         if self.state.let_go.get(&ask.order_id).is_some_and(|release| *release > id) {
             return Err(hospital_refuses("该订单已释放 this order was released"));
@@ -228,7 +228,7 @@ impl Core {
 
     fn all_cash(&self, ask: &PreSettle, now: DateTime<FixedOffset>) -> Reply {
         match self.state.bills.get(&ask.bill_no) {
-            None => Reply::Refused(no_such_bill()),
+            None => Reply::Refused(*no_such_bill()),
             Some(bill) => Reply::Priced(Box::new(PriceAnswer {
                 split: Split::all_cash(bill.draft.amount_fen),
                 valid_until_us: valid_until_us(bill, now),
@@ -265,7 +265,7 @@ impl Core {
             })
         };
         answer().map_or_else(
-            || Reply::Refused(hospital_refuses("账单状态异常 the bill is not in a state for this")),
+            || no("账单状态异常 the bill is not in a state for this"),
             |answer| Reply::Priced(Box::new(answer)),
         )
     }
@@ -292,26 +292,26 @@ impl Core {
     fn book(&mut self, told: &SettledTold, now: DateTime<FixedOffset>) -> Reply {
         let order_id = told.order_id;
         if self.state.undone.contains(&order_id) {
-            return Reply::Refused(hospital_refuses("该订单已退 this order was undone"));
+            return no("该订单已退 this order was undone");
         }
         if let Some(booking) = self.state.bookings.get(&order_id) {
             return Reply::Booked(booking.guidance.clone());
         }
-        let Some(bill) = self.state.bills.get_mut(&told.bill_no) else { return Reply::Refused(no_such_bill()) };
+        let Some(bill) = self.state.bills.get_mut(&told.bill_no) else { return Reply::Refused(*no_such_bill()) };
         match bill.standing {
             Standing::Open | Standing::Held { .. } => {}
             Standing::Booked { .. } => {
-                return Reply::Refused(hospital_refuses("该账单已由另一订单缴费 another order has paid this bill"));
+                return no("该账单已由另一订单缴费 another order has paid this bill");
             }
             Standing::AtWindow | Standing::PaidAtWindow => {
-                return Reply::Refused(hospital_refuses("该账单已在窗口缴费 this bill is paid at the window"));
+                return no("该账单已在窗口缴费 this bill is paid at the window");
             }
             Standing::Withdrawn => {
-                return Reply::Refused(hospital_refuses("该账单已作废 this bill was withdrawn"));
+                return no("该账单已作废 this bill was withdrawn");
             }
         }
         if !told.split.sums_to(bill.draft.amount_fen) || !agrees_with_bureau(told) {
-            return Reply::Refused(hospital_refuses("金额与账单或医保结算不符 the amounts do not agree"));
+            return no("金额与账单或医保结算不符 the amounts do not agree");
         }
         bill.standing = Standing::Booked { order_id };
         // Settled, so there is nothing of it to release; what another order left is released by that order.
@@ -342,7 +342,7 @@ impl Core {
 
     /// Whether the window may take money for this bill now; if so the bill is the window's. Only after the adapter
     /// answered "released", or for a bill that phones never heard of.
-    pub fn take_to_window(&mut self, bill_no: &str) -> Result<(), Problem> {
+    pub fn take_to_window(&mut self, bill_no: &str) -> Result<(), Box<Problem>> {
         self.revision += 1;
         let bill = self.state.bills.get_mut(bill_no).ok_or_else(no_such_bill)?;
         match bill.standing {
@@ -392,7 +392,11 @@ impl Core {
     }
 }
 
-pub(super) fn no_such_bill() -> Problem {
+fn no(words: &str) -> Reply {
+    Reply::Refused(*hospital_refuses(words))
+}
+
+fn no_such_bill() -> Box<Problem> {
     hospital_refuses("无此账单 no such bill")
 }
 

@@ -75,9 +75,9 @@ pub enum NotAtWindow {
     Here(Box<Problem>),
 }
 
-impl From<Problem> for NotAtWindow {
-    fn from(problem: Problem) -> NotAtWindow {
-        NotAtWindow::Here(Box::new(problem))
+impl From<Box<Problem>> for NotAtWindow {
+    fn from(problem: Box<Problem>) -> NotAtWindow {
+        NotAtWindow::Here(problem)
     }
 }
 
@@ -188,7 +188,7 @@ impl Desk {
         }
     }
 
-    async fn drive(&self, mut procedure: Procedure) -> Result<Reached, Problem> {
+    async fn drive(&self, mut procedure: Procedure) -> Result<Reached, Box<Problem>> {
         loop {
             // The lock must not be held while the bureau thinks.
             let next = self.core().next(&mut procedure, china_now());
@@ -297,7 +297,7 @@ impl Desk {
                 None => Some((self.act(item).await?, 1)),
             },
             Course::Refuse { code, message } => {
-                let reply = Reply::Refused(hospital_refuses(&format!("{code} {message}")));
+                let reply = Reply::Refused(*hospital_refuses(&format!("{code} {message}")));
                 self.core().answered(item.id, &reply);
                 Some((reply, 1))
             }
@@ -315,7 +315,7 @@ impl Desk {
         let reply = match begun {
             Begun::Answered(reply) => Some(reply),
             Begun::Runs(procedure) => {
-                let ended = self.drive(procedure).await;
+                let ended = self.drive(*procedure).await;
                 self.core().finish(item.id, &item.work, ended, china_now())
             }
         };

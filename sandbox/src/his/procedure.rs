@@ -111,7 +111,7 @@ pub enum Next {
     /// The goal is reached.
     Finished(Box<Reached>),
     /// It cannot be.
-    Failed(Problem),
+    Failed(Box<Problem>),
 }
 
 /// A reached goal.
@@ -148,7 +148,7 @@ pub struct Procedure {
     begun_anew: bool,
     /// This procedure found leftovers already cleaned.
     cleaned: bool,
-    problem: Option<Problem>,
+    problem: Option<Box<Problem>>,
 }
 
 impl Procedure {
@@ -171,16 +171,20 @@ impl Procedure {
 }
 
 /// A refusal in the hospital's own words.
-pub fn hospital_refuses(words: &str) -> Problem {
-    Refusal::new(Code::HospitalRefused, words).in_words(words).problem(None)
+pub fn hospital_refuses(words: &str) -> Box<Problem> {
+    Box::new(Refusal::new(Code::HospitalRefused, words).in_words(words).problem(None))
 }
 
-fn bureau_refuses(infno: Infno, infcode: &str, err_msg: &str) -> Problem {
+fn bureau_refuses(infno: Infno, infcode: &str, err_msg: &str) -> Box<Problem> {
     let words = format!("{} {infcode}: {err_msg}", infno.as_str());
-    Refusal::new(Code::BureauRefused, words.clone()).in_words(words).problem(None)
+    Box::new(Refusal::new(Code::BureauRefused, words.clone()).in_words(words).problem(None))
 }
 
-fn bureau_unreadable(infno: Infno) -> Problem {
+fn bureau_silent(detail: &str) -> Box<Problem> {
+    Box::new(Refusal::new(Code::BureauUnreachable, detail).problem(None))
+}
+
+fn bureau_unreadable(infno: Infno) -> Box<Problem> {
     bureau_refuses(infno, "?", "答复无法读取 its answer cannot be read")
 }
 
@@ -240,8 +244,7 @@ impl Core {
                     procedure.tries = 0;
                     procedure.unanswered_settle = message::text(&call.envelope, "msgid");
                 } else {
-                    let detail = format!("{} got no answer", infno.as_str());
-                    procedure.problem = Some(Refusal::new(Code::BureauUnreachable, detail).problem(None));
+                    procedure.problem = Some(bureau_silent(&format!("{} got no answer", infno.as_str())));
                 }
             }
         }
@@ -338,8 +341,7 @@ impl Core {
                 procedure.cleaned = true;
             }
             Infno::Reverse => {
-                let detail = "2207 got no answer and was reversed";
-                procedure.problem = Some(Refusal::new(Code::BureauUnreachable, detail).problem(None));
+                procedure.problem = Some(bureau_silent("2207 got no answer and was reversed"));
             }
         }
         Some(())

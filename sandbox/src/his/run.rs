@@ -121,8 +121,9 @@ fn changed(hospitals: &Hospitals, written: &Mutex<Option<Vec<u64>>>) -> Option<B
 
 /// Runs the hospitals until SIGINT or SIGTERM.
 pub async fn run(options: Options) -> io::Result<()> {
+    let signals = http::StopSignals::catch()?;
     let running = start(options).await?;
     http::print_ready("his", &running.listening.url);
-    http::until_told_to_stop().await?;
+    signals.told_to_stop().await;
     running.listening.stop().await
 }

@@ -56,39 +56,45 @@ pub fn routes(hospitals: Arc<Hospitals>, faults: Arc<Faults>) -> impl FnOnce(&mu
     }
 }
 
-type Answer = Result<Value, HttpResponse>;
+/// A refusal of these pages: status and body.
+struct No(u16, Value);
+
+type Answer = Result<Value, No>;
 
 fn answered(answer: Answer) -> HttpResponse {
-    answer.map_or_else(|refusal| refusal, |body| HttpResponse::Ok().json(body))
+    match answer {
+        Ok(body) => HttpResponse::Ok().json(body),
+        Err(No(status, body)) => {
+            HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)).json(body)
+        }
+    }
 }
 
-fn asked<T: DeserializeOwned>(body: &Bytes) -> Result<T, HttpResponse> {
-    serde_json::from_slice(body)
-        .map_err(|fault| HttpResponse::BadRequest().json(json!({"code": "MALFORMED", "title": fault.to_string()})))
+fn asked<T: DeserializeOwned>(body: &Bytes) -> Result<T, No> {
+    serde_json::from_slice(body).map_err(|fault| No(400, json!({"code": "MALFORMED", "title": fault.to_string()})))
 }
 
 impl Hospitals {
-    fn desk(&self, institution: &str) -> Result<&Arc<Desk>, HttpResponse> {
-        self.desks.get(institution).ok_or_else(|| {
-            HttpResponse::NotFound().json(json!({"code": "NOT_FOUND", "title": "无此机构 no such institution"}))
-        })
+    fn desk(&self, institution: &str) -> Result<&Arc<Desk>, No> {
+        let missing = || No(404, json!({"code": "NOT_FOUND", "title": "无此机构 no such institution"}));
+        self.desks.get(institution).ok_or_else(missing)
     }
 }
 
-fn from_adapter(failure: Failure) -> HttpResponse {
-    match failure {
-        Failure::Refused { status, body } => {
-            HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)).json(body)
+impl From<Failure> for No {
+    fn from(failure: Failure) -> No {
+        match failure {
+            Failure::Refused { status, body } => No(status, body),
+            Failure::NoAnswer(why) => No(503, json!({"code": "NO_ANSWER", "title": why})),
         }
-        Failure::NoAnswer(why) => HttpResponse::ServiceUnavailable().json(json!({"code": "NO_ANSWER", "title": why})),
     }
 }
 
-fn from_window(not: NotAtWindow) -> HttpResponse {
-    match not {
-        NotAtWindow::Adapter(failure) => from_adapter(failure),
-        NotAtWindow::Here(problem) => {
-            HttpResponse::build(StatusCode::from_u16(problem.status).unwrap_or(StatusCode::CONFLICT)).json(problem)
+impl From<NotAtWindow> for No {
+    fn from(not: NotAtWindow) -> No {
+        match not {
+            NotAtWindow::Adapter(failure) => No::from(failure),
+            NotAtWindow::Here(problem) => No(problem.status, json!(problem)),
         }
     }
 }
@@ -130,8 +136,7 @@ async fn bill(path: web::Path<(String, String)>, hospitals: web::Data<Hospitals>
     let answer = || {
         let desk = hospitals.desk(&institution)?;
         let core = desk.core();
-        let missing =
-            || HttpResponse::NotFound().json(json!({"code": "BILL_UNKNOWN", "title": "无此账单 no such bill"}));
+        let missing = || No(404, json!({"code": "BILL_UNKNOWN", "title": "无此账单 no such bill"}));
         let bill = core.bill(&bill_no).ok_or_else(missing)?;
         Ok(json!({"bill_no": bill_no, "standing": bill.standing, "posted": bill.posted, "window": bill.window,
             "left_at_bureau": bill.at_bureau.is_some(), "amount_fen": bill.draft.amount_fen}))
@@ -140,8 +145,8 @@ async fn bill(path: web::Path<(String, String)>, hospitals: web::Data<Hospitals>
 }
 
 /// Runs to its end even when the cashier's browser hangs up.
-async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, HttpResponse> {
-    tokio::spawn(work).await.map_err(|_| HttpResponse::InternalServerError().finish())
+async fn to_the_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, No> {
+    tokio::spawn(work).await.map_err(|fault| No(500, json!({"code": "INTERNAL", "title": fault.to_string()})))
 }
 
 async fn claim(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
@@ -149,7 +154,7 @@ async fn claim(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
         let ask: Named = asked(&body)?;
         let desk = Arc::clone(hospitals.desk(&ask.institution)?);
         let claimed = to_the_end(async move { desk.claim(&ask.bill_no, ask.use_account).await }).await?;
-        claimed.map(|at_window| json!(at_window)).map_err(from_window)
+        Ok(json!(claimed?))
     };
     answered(answer.await)
 }
@@ -160,7 +165,7 @@ async fn settle_own(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpRespons
         let desk = Arc::clone(hospitals.desk(&ask.institution)?);
         let wish = Wish { kind: ask.kind, lines: ask.lines };
         let settled = to_the_end(async move { desk.settle_own(ask.patient, &wish, ask.use_account).await }).await?;
-        let (bill_no, receipt) = settled.map_err(from_window)?;
+        let (bill_no, receipt) = settled?;
         Ok(json!({"bill_no": bill_no, "receipt": receipt}))
     };
     answered(answer.await)
@@ -169,8 +174,7 @@ async fn settle_own(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpRespons
 async fn withdraw(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let answer = async {
         let ask: Named = asked(&body)?;
-        let claim = hospitals.desk(&ask.institution)?.withdraw(&ask.bill_no).await;
-        claim.map(|claim| json!(claim)).map_err(from_adapter)
+        Ok(json!(hospitals.desk(&ask.institution)?.withdraw(&ask.bill_no).await?))
     };
     answered(answer.await)
 }
@@ -185,14 +189,14 @@ struct RefundWanted {
 async fn refund(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let answer = async {
         let ask: RefundWanted = asked(&body)?;
-        hospitals.desk(&ask.institution)?.adapter().refund(&ask.refund).await.map_err(from_adapter)
+        Ok(hospitals.desk(&ask.institution)?.adapter().refund(&ask.refund).await?)
     };
     answered(answer.await)
 }
 
 async fn refund_view(path: web::Path<(String, String)>, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let (institution, refund_no) = path.into_inner();
-    let answer = async { hospitals.desk(&institution)?.adapter().refund_view(&refund_no).await.map_err(from_adapter) };
+    let answer = async { Ok(hospitals.desk(&institution)?.adapter().refund_view(&refund_no).await?) };
     answered(answer.await)
 }
 
@@ -206,7 +210,7 @@ struct CardWanted {
 async fn visit_card(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let answer = async {
         let ask: CardWanted = asked(&body)?;
-        hospitals.desk(&ask.institution)?.adapter().bind_visit_card(&ask.binding).await.map_err(from_adapter)
+        Ok(hospitals.desk(&ask.institution)?.adapter().bind_visit_card(&ask.binding).await?)
     };
     answered(answer.await)
 }

@@ -1,7 +1,7 @@
 //! The city's SMS gateway.
 
 pub mod client;
-mod config;
+pub mod config;
 mod mapping;
 mod status;
 

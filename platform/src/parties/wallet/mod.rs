@@ -1,7 +1,7 @@
 //! 个人支付渠道: WeChat Pay APIv3 in partner mode (wire.md §4). Money goes to the institution's own sub-merchant.
 
 pub mod client;
-mod config;
+pub mod config;
 mod mapping;
 mod signature;
 mod status;

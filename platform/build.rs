@@ -1,0 +1,5 @@
+//! The migrations are embedded by a macro that cargo cannot see through.
+
+fn main() {
+    println!("cargo:rerun-if-changed=migrations");
+}

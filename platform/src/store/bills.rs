@@ -1,0 +1,243 @@
+//! Bills.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Binary, Nullable, Text};
+use schema::bill::BillKind;
+use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
+use schema::money::Fen;
+use schema::seal::{Lookup, Sealed};
+
+use super::conn::{Conn, NotWritten, moved_unless, on, statement};
+use super::tables::bill;
+use super::values::{Bytes, Hash, Id, from_word, parsed, to_word};
+use super::{BillRow, NewBill, StoreError, StoredBill};
+use crate::domain::bill::{BillFacts, BillState};
+
+#[derive(Insertable)]
+#[diesel(table_name = bill, treat_none_as_default_value = false)]
+struct New<'a> {
+    tenant: Id,
+    id: Id,
+    institution: &'a str,
+    bill_no: &'a str,
+    amount: i64,
+    state: &'a str,
+    expires_at_us: i64,
+    order_id: Option<Id>,
+    last_order: Option<Id>,
+    content: Hash,
+    kind: String,
+    patient: Hash,
+    psn_name_masked: &'a str,
+    dept_name: &'a str,
+    dr_name: &'a str,
+    issued_at_us: i64,
+    sealed: &'a [u8],
+}
+
+/// Stores a bill; one with the same id or institution's number was there before: moved.
+pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewBill) -> Result<(), NotWritten> {
+    let facts = &new.facts;
+    let row = New {
+        tenant: tenant.into(),
+        id: facts.id.into(),
+        institution: facts.institution.as_str(),
+        bill_no: &facts.bill_no,
+        amount: facts.amount.get(),
+        state: facts.state.as_str(),
+        expires_at_us: facts.expires_at_us,
+        order_id: facts.order.map(Id::from),
+        last_order: facts.order.map(Id::from),
+        content: Bytes(new.content),
+        kind: to_word(new.kind)?,
+        patient: (&new.patient).into(),
+        psn_name_masked: &new.psn_name_masked,
+        dept_name: &new.dept_name,
+        dr_name: &new.dr_name,
+        issued_at_us: new.issued_at_us,
+        sealed: new.sealed.as_bytes(),
+    };
+    moved_unless(on!(conn, c => diesel::insert_into(bill::table).values(&row).on_conflict_do_nothing().execute(c))?)
+}
+
+statement! {
+    /// Changes a bill that still is what the decision saw.
+    Move<'a> {
+        "UPDATE bill SET state = " state: &'a str as Text;
+        ", order_id = " order: Option<Id> as Nullable<Binary>;
+        ", last_order = COALESCE(" last_order: Option<Id> as Nullable<Binary>;
+        ", last_order) WHERE tenant = " tenant: Id as Binary;
+        " AND id = " id: Id as Binary;
+        " AND state = " seen_state: &'a str as Text;
+        " AND order_id IS NOT DISTINCT FROM " seen_order: Option<Id> as Nullable<Binary>;
+    }
+}
+
+/// What a decision saw of a bill: the guard under which it may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) id: BillId,
+    pub(super) state: BillState,
+    pub(super) order: Option<OrderId>,
+}
+
+impl From<&BillFacts> for Seen {
+    fn from(facts: &BillFacts) -> Seen {
+        Seen { id: facts.id, state: facts.state, order: facts.order }
+    }
+}
+
+/// Moves a bill on from what was seen; it is no longer that: moved.
+pub(super) fn change(
+    conn: &mut Conn,
+    tenant: TenantId,
+    seen: Seen,
+    state: BillState,
+    order: Option<OrderId>,
+) -> Result<(), NotWritten> {
+    let update = Move {
+        state: state.as_str(),
+        order: order.map(Id::from),
+        last_order: order.map(Id::from),
+        tenant: tenant.into(),
+        id: seen.id.into(),
+        seen_state: seen.state.as_str(),
+        seen_order: seen.order.map(Id::from),
+    };
+    moved_unless(on!(conn, c => update.execute(c))?)
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = bill)]
+struct StoredFacts {
+    id: Id,
+    institution: String,
+    bill_no: String,
+    amount: i64,
+    state: String,
+    expires_at_us: i64,
+    order_id: Option<Id>,
+    content: Hash,
+}
+
+impl StoredFacts {
+    fn read(self) -> Result<StoredBill, StoreError> {
+        let state = BillState::parse(&self.state).ok_or(());
+        Ok(StoredBill {
+            facts: BillFacts {
+                id: self.id.into(),
+                institution: parsed("a bill's institution", InstitutionCode::try_from(self.institution))?,
+                bill_no: self.bill_no,
+                amount: Fen::new(self.amount),
+                state: parsed("a bill's state", state)?,
+                expires_at_us: self.expires_at_us,
+                order: self.order_id.map(OrderId::from),
+            },
+            content: self.content.0,
+        })
+    }
+}
+
+pub(super) fn facts(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Option<StoredBill>, StoreError> {
+    let found = on!(conn, c => bill::table
+        .filter(bill::tenant.eq(Id::from(tenant)))
+        .filter(bill::id.eq(Id::from(id)))
+        .select(StoredFacts::as_select())
+        .get_result(c)
+        .optional())?;
+    found.map(StoredFacts::read).transpose()
+}
+
+pub(super) fn facts_by_no(
+    conn: &mut Conn,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    bill_no: &str,
+) -> Result<Option<StoredBill>, StoreError> {
+    let found = on!(conn, c => bill::table
+        .filter(bill::tenant.eq(Id::from(tenant)))
+        .filter(bill::institution.eq(institution.as_str()))
+        .filter(bill::bill_no.eq(bill_no))
+        .select(StoredFacts::as_select())
+        .get_result(c)
+        .optional())?;
+    found.map(StoredFacts::read).transpose()
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = bill)]
+struct Whole {
+    #[diesel(embed)]
+    facts: StoredFacts,
+    kind: String,
+    patient: Hash,
+    psn_name_masked: String,
+    dept_name: String,
+    dr_name: String,
+    issued_at_us: i64,
+    last_order: Option<Id>,
+    sealed: Vec<u8>,
+}
+
+impl Whole {
+    fn read(self) -> Result<BillRow, StoreError> {
+        let StoredBill { facts, content } = self.facts.read()?;
+        Ok(BillRow {
+            bill: NewBill {
+                facts,
+                content,
+                kind: from_word::<BillKind>("a bill's kind", self.kind)?,
+                patient: self.patient.into(),
+                psn_name_masked: self.psn_name_masked,
+                dept_name: self.dept_name,
+                dr_name: self.dr_name,
+                issued_at_us: self.issued_at_us,
+                sealed: Sealed::from_bytes(self.sealed),
+            },
+            last_order: self.last_order.map(OrderId::from),
+        })
+    }
+}
+
+pub(super) fn of_patients(
+    conn: &mut Conn,
+    tenant: TenantId,
+    patients: &[Lookup],
+    most: u32,
+) -> Result<Vec<BillRow>, StoreError> {
+    let patients = patients.iter().map(Hash::from);
+    let found = on!(conn, c => bill::table
+        .filter(bill::tenant.eq(Id::from(tenant)))
+        .filter(bill::patient.eq_any(patients))
+        .order((bill::issued_at_us.desc(), bill::id.desc()))
+        .limit(i64::from(most))
+        .select(Whole::as_select())
+        .load(c))?;
+    found.into_iter().map(Whole::read).collect()
+}
+
+pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Option<BillRow>, StoreError> {
+    let found = on!(conn, c => bill::table
+        .filter(bill::tenant.eq(Id::from(tenant)))
+        .filter(bill::id.eq(Id::from(id)))
+        .select(Whole::as_select())
+        .get_result(c)
+        .optional())?;
+    found.map(Whole::read).transpose()
+}
+
+pub(super) fn by_no(
+    conn: &mut Conn,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    bill_no: &str,
+) -> Result<Option<BillRow>, StoreError> {
+    let found = on!(conn, c => bill::table
+        .filter(bill::tenant.eq(Id::from(tenant)))
+        .filter(bill::institution.eq(institution.as_str()))
+        .filter(bill::bill_no.eq(bill_no))
+        .select(Whole::as_select())
+        .get_result(c)
+        .optional())?;
+    found.map(Whole::read).transpose()
+}

@@ -1,0 +1,335 @@
+//! Logins, bindings, visit cards.
+
+use diesel::dsl::not;
+use diesel::prelude::*;
+use schema::ids::{BindingId, ChannelUserId, InstitutionCode, TenantId};
+use schema::seal::{Lookup, Sealed};
+
+use super::conn::{Conn, Tx, on};
+use super::tables::{binding, channel_user, visit_card};
+use super::values::{Hash, Id, parsed};
+use super::{BindingRow, CallerKey, ChannelUserRow, StoreError, VisitCardRow, answers};
+use crate::domain::binding::BindingFacts;
+
+// ——— logins ———
+
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = channel_user, treat_none_as_default_value = false)]
+struct StoredUser {
+    tenant: Id,
+    id: Id,
+    channel: Id,
+    phone: Hash,
+    phone_sealed: Vec<u8>,
+    openid_sealed: Option<Vec<u8>>,
+}
+
+impl StoredUser {
+    fn read(self) -> ChannelUserRow {
+        ChannelUserRow {
+            tenant: self.tenant.into(),
+            id: self.id.into(),
+            channel: self.channel.into(),
+            phone: self.phone.into(),
+            phone_sealed: Sealed::from_bytes(self.phone_sealed),
+            openid_sealed: self.openid_sealed.map(Sealed::from_bytes),
+        }
+    }
+}
+
+/// Finds or makes a login. The transaction is the caller's.
+pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
+    let stored = StoredUser {
+        tenant: row.tenant.into(),
+        id: row.id.into(),
+        channel: row.channel.into(),
+        phone: (&row.phone).into(),
+        phone_sealed: row.phone_sealed.as_bytes().to_vec(),
+        openid_sealed: row.openid_sealed.as_ref().map(|sealed| sealed.as_bytes().to_vec()),
+    };
+    let made = on!(tx, c => diesel::insert_into(channel_user::table)
+        .values(&stored)
+        .on_conflict((channel_user::tenant, channel_user::channel, channel_user::phone))
+        .do_nothing()
+        .execute(c))?;
+    if made == 1 {
+        return Ok(row.clone());
+    }
+    let mut known = on!(tx, c => channel_user::table
+        .filter(channel_user::tenant.eq(stored.tenant))
+        .filter(channel_user::channel.eq(stored.channel))
+        .filter(channel_user::phone.eq(stored.phone))
+        .select(StoredUser::as_select())
+        .get_result(c))?;
+    if stored.openid_sealed.is_some() {
+        on!(tx, c => diesel::update(channel_user::table)
+            .filter(channel_user::tenant.eq(known.tenant))
+            .filter(channel_user::id.eq(known.id))
+            .set(channel_user::openid_sealed.eq(&stored.openid_sealed))
+            .execute(c))?;
+        known.openid_sealed = stored.openid_sealed;
+    }
+    Ok(known.read())
+}
+
+pub(super) fn channel_user_by_id(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: ChannelUserId,
+) -> Result<Option<ChannelUserRow>, StoreError> {
+    let found = on!(conn, c => channel_user::table
+        .filter(channel_user::tenant.eq(Id::from(tenant)))
+        .filter(channel_user::id.eq(Id::from(id)))
+        .select(StoredUser::as_select())
+        .get_result(c)
+        .optional())?;
+    Ok(found.map(StoredUser::read))
+}
+
+// ——— bindings ———
+
+#[derive(Insertable, Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = binding, primary_key(tenant, id))]
+#[diesel(treat_none_as_default_value = false, treat_none_as_null = true)]
+struct StoredBinding {
+    tenant: Id,
+    id: Id,
+    epoch: i64,
+    level: i16,
+    frozen: bool,
+    person: Hash,
+    channel_user: Id,
+    certno: Hash,
+    unbound: bool,
+    phone: Option<Hash>,
+    card_no: Option<Hash>,
+    bind_no: Option<String>,
+    checked_at_us: i64,
+    created_at_us: i64,
+    sealed: Vec<u8>,
+}
+
+impl From<&BindingRow> for StoredBinding {
+    fn from(row: &BindingRow) -> StoredBinding {
+        StoredBinding {
+            tenant: row.tenant.into(),
+            id: row.facts.id.into(),
+            epoch: row.facts.epoch,
+            level: row.facts.level,
+            frozen: row.facts.frozen,
+            person: (&row.facts.person).into(),
+            channel_user: row.channel_user.into(),
+            certno: (&row.certno).into(),
+            unbound: row.unbound,
+            phone: row.phone.as_ref().map(Hash::from),
+            card_no: row.card_no.as_ref().map(Hash::from),
+            bind_no: row.bind_no.clone(),
+            checked_at_us: row.checked_at_us,
+            created_at_us: row.created_at_us,
+            sealed: row.sealed.as_bytes().to_vec(),
+        }
+    }
+}
+
+impl StoredBinding {
+    fn read(self) -> BindingRow {
+        BindingRow {
+            tenant: self.tenant.into(),
+            facts: BindingFacts {
+                id: self.id.into(),
+                epoch: self.epoch,
+                level: self.level,
+                frozen: self.frozen,
+                person: self.person.into(),
+            },
+            channel_user: self.channel_user.into(),
+            certno: self.certno.into(),
+            sealed: Sealed::from_bytes(self.sealed),
+            unbound: self.unbound,
+            phone: self.phone.map(Lookup::from),
+            card_no: self.card_no.map(Lookup::from),
+            bind_no: self.bind_no,
+            checked_at_us: self.checked_at_us,
+            created_at_us: self.created_at_us,
+        }
+    }
+}
+
+/// Adds a binding and keeps the answer; `false` (and the caller rolls back) if either was there before.
+pub(super) fn add_binding(
+    tx: &mut Tx<'_>,
+    row: &BindingRow,
+    answer: Option<(&CallerKey, &[u8])>,
+) -> Result<bool, StoreError> {
+    let stored = StoredBinding::from(row);
+    let added = on!(tx, c => diesel::insert_into(binding::table)
+        .values(&stored)
+        .on_conflict_do_nothing()
+        .execute(c))?;
+    Ok(added == 1 && answered(tx, row.tenant, answer)?)
+}
+
+/// Changes a binding and keeps the answer; `false` (and the caller rolls back) if either has moved.
+pub(super) fn put_binding(
+    tx: &mut Tx<'_>,
+    before_epoch: i64,
+    row: &BindingRow,
+    answer: Option<(&CallerKey, &[u8])>,
+) -> Result<bool, StoreError> {
+    let stored = StoredBinding::from(row);
+    let changed = on!(tx, c => diesel::update(binding::table)
+        .filter(binding::tenant.eq(stored.tenant))
+        .filter(binding::id.eq(stored.id))
+        .filter(binding::epoch.eq(before_epoch))
+        .set(&stored)
+        .execute(c))?;
+    Ok(changed == 1 && answered(tx, row.tenant, answer)?)
+}
+
+fn answered(tx: &mut Tx<'_>, tenant: TenantId, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError> {
+    match answer {
+        Some((key, response)) => Ok(answers::keep(tx, tenant, key, None, response)?),
+        None => Ok(true),
+    }
+}
+
+pub(super) fn binding(conn: &mut Conn, tenant: TenantId, id: BindingId) -> Result<Option<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::id.eq(Id::from(id)))
+        .select(StoredBinding::as_select())
+        .get_result(c)
+        .optional())?;
+    Ok(found.map(StoredBinding::read))
+}
+
+/// What the desk decides by; none of the sealed rest is read.
+pub(super) fn binding_facts(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: BindingId,
+) -> Result<Option<BindingFacts>, StoreError> {
+    let found: Option<(i64, i16, bool, Hash)> = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::id.eq(Id::from(id)))
+        .select((binding::epoch, binding::level, binding::frozen, binding::person))
+        .get_result(c)
+        .optional())?;
+    Ok(found.map(|(epoch, level, frozen, person)| BindingFacts { id, epoch, level, frozen, person: person.into() }))
+}
+
+pub(super) fn bindings_of(
+    conn: &mut Conn,
+    tenant: TenantId,
+    user: ChannelUserId,
+) -> Result<Vec<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::channel_user.eq(Id::from(user)))
+        .filter(not(binding::unbound))
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .load(c))?;
+    Ok(found.into_iter().map(StoredBinding::read).collect())
+}
+
+pub(super) fn binding_by_bind_no(
+    conn: &mut Conn,
+    tenant: TenantId,
+    bind_no: &str,
+) -> Result<Option<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::bind_no.eq(bind_no))
+        // The bureau numbers a binding per person and channel: where logins share one, its person is the same.
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .first(c)
+        .optional())?;
+    Ok(found.map(StoredBinding::read))
+}
+
+pub(super) fn bindings_of_person(
+    conn: &mut Conn,
+    tenant: TenantId,
+    person: &Lookup,
+) -> Result<Vec<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::person.eq(Hash::from(person)))
+        .filter(not(binding::unbound))
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .load(c))?;
+    Ok(found.into_iter().map(StoredBinding::read).collect())
+}
+
+pub(super) fn watchers(conn: &mut Conn, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError> {
+    let found: Vec<Id> = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::certno.eq(Hash::from(certno)))
+        .filter(not(binding::unbound))
+        .select(binding::channel_user)
+        .distinct()
+        .order(binding::channel_user)
+        .load(c))?;
+    Ok(found.into_iter().map(ChannelUserId::from).collect())
+}
+
+// ——— visit cards ———
+
+#[derive(Insertable, Queryable, Selectable, AsChangeset)]
+#[diesel(table_name = visit_card, primary_key(tenant, institution, card), treat_none_as_default_value = false)]
+struct StoredCard {
+    tenant: Id,
+    institution: String,
+    card: Hash,
+    certno: Hash,
+    bind_no: String,
+    created_at_us: i64,
+}
+
+pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), StoreError> {
+    let stored = StoredCard {
+        tenant: row.tenant.into(),
+        institution: row.institution.as_str().to_owned(),
+        card: (&row.visit_card).into(),
+        certno: (&row.certno).into(),
+        bind_no: row.bind_no.clone(),
+        created_at_us: row.created_at_us,
+    };
+    on!(conn, c => diesel::insert_into(visit_card::table)
+        .values(&stored)
+        .on_conflict((visit_card::tenant, visit_card::institution, visit_card::card))
+        .do_update()
+        .set(&stored)
+        .execute(c))?;
+    Ok(())
+}
+
+pub(super) fn visit_card(
+    conn: &mut Conn,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    card: &Lookup,
+) -> Result<Option<VisitCardRow>, StoreError> {
+    let found = on!(conn, c => visit_card::table
+        .filter(visit_card::tenant.eq(Id::from(tenant)))
+        .filter(visit_card::institution.eq(institution.as_str()))
+        .filter(visit_card::card.eq(Hash::from(card)))
+        .select(StoredCard::as_select())
+        .get_result(c)
+        .optional())?;
+    found
+        .map(|row| {
+            Ok(VisitCardRow {
+                tenant: row.tenant.into(),
+                institution: parsed("a visit card's institution", InstitutionCode::try_from(row.institution))?,
+                visit_card: row.card.into(),
+                certno: row.certno.into(),
+                bind_no: row.bind_no,
+                created_at_us: row.created_at_us,
+            })
+        })
+        .transpose()
+}

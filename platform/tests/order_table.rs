@@ -1,0 +1,1355 @@
+//! Money cases as a table, proofread like a ledger page: one line per attempt, ending in its answer.
+//!
+//! ```text
+//! what happens  =>  "where it stands then  | postings, in fen         | actions, and when they are due | claims held"
+//! ```
+//!
+//! A refund's own state stands behind a slash; a reason in brackets; `refused CODE` changed nothing. Under every line
+//! the books are checked, and no line may leave the table's own list of places.
+
+mod paper;
+
+use std::collections::BTreeSet;
+
+use paper::{BILL, INSUTYPE, MERCHANT, Paper, RULES, Shape, T0_US, balanced, hash, split};
+use platform::domain::action::Planned;
+use platform::domain::code::IssuedCode;
+use platform::domain::order::{Decision, Event, Inputs, Order, Place, PriceCame, State, TABLE, Taken, Undone};
+use platform::domain::refund::{self, Refund, RefundAsked, RefundEvent};
+use platform::domain::settlement::{Clearing, Settlement};
+use schema::his::{Guidance, Invoice};
+use schema::ids::MessageId;
+use schema::money::Fen;
+use schema::refusal::{Code, Refusal};
+use schema::seal::Sealed;
+use schema::split::Split;
+use uuid::Uuid;
+
+//                              pooled other account mulaid hospital cash
+const MIXED: Split = split([6_000, 0, 1_500, 0, 0, 2_500]);
+const EVERY_SHARE: Split = split([5_000, 500, 1_200, 300, 500, 2_500]);
+const NO_CASH: Split = split([8_000, 0, 2_000, 0, 0, 0]);
+const FUNDS_SHIFTED: Split = split([5_700, 300, 1_500, 0, 0, 2_500]);
+const MORE_CASH: Split = split([5_500, 0, 1_500, 0, 0, 3_000]);
+const MORE_ACCOUNT: Split = split([5_500, 0, 2_000, 0, 0, 2_500]);
+const ONE_FEN_SHORT: Split = split([6_000, 0, 1_500, 0, 0, 2_499]);
+const NEGATIVE: Split = split([9_000, 0, -1_500, 0, 0, 2_500]);
+const CASH: Split = split([0, 0, 0, 0, 0, 10_000]);
+
+const S_US: i64 = 1_000_000;
+
+/// One line of a page.
+#[derive(Debug, Clone)]
+enum Line {
+    /// The opening itself.
+    Opened,
+    /// Something happens to the order.
+    Order(Event),
+    /// Something happens to its latest refund.
+    Refund(RefundEvent),
+    /// The state's deadline passes, to the microsecond.
+    Deadline,
+    /// The binding is lost, and its orders hear of it.
+    Lost,
+    /// The line, so many seconds later.
+    After(i64, Box<Line>),
+}
+
+/// An order on paper, its clock, and everything that was seen on the way.
+struct Page {
+    paper: Paper,
+    now_us: i64,
+    last: Decision,
+    settle_msgid: String,
+    undone: i64,
+    seen: Seen,
+}
+
+/// What a page has shown: the transitions, and the orders and refunds as they were in between.
+#[derive(Default)]
+struct Seen {
+    moves: BTreeSet<(Place, &'static str, Option<Place>)>,
+    refund_moves: BTreeSet<(&'static str, &'static str, &'static str)>,
+    orders: Vec<Order>,
+    refunds: Vec<(Refund, Order)>,
+}
+
+impl Page {
+    fn open(shape: Shape, can_ask_by_visit: bool) -> Page {
+        let (paper, last) = Paper::open((1, 1), shape, (paper::binding(), can_ask_by_visit), RULES, T0_US)
+            .expect("an open bill may be paid");
+        let seen = Seen { orders: vec![paper.order.clone()], ..Seen::default() };
+        Page { paper, now_us: T0_US, last, settle_msgid: String::new(), undone: 0, seen }
+    }
+
+    /// The page after these lines, for pages that begin later in the journey.
+    fn then(mut self, lines: &[Line]) -> Page {
+        for line in lines {
+            self.say(line).unwrap_or_else(|refusal| panic!("{line:?}: {refusal:?}"));
+        }
+        self
+    }
+
+    fn say(&mut self, line: &Line) -> Result<Decision, Refusal> {
+        match line {
+            Line::Opened => Ok(self.last.clone()),
+            Line::After(seconds, line) => {
+                self.now_us += seconds * S_US;
+                self.say(line)
+            }
+            Line::Deadline => {
+                self.now_us = self.paper.order.deadline_at_us.expect("a deadline").max(self.now_us);
+                self.order_event(&Event::DeadlinePassed)
+            }
+            Line::Lost => {
+                self.paper.binding.epoch += 1;
+                self.order_event(&Event::BindingLost)
+            }
+            Line::Order(event) => {
+                let event = self.completed(event.clone());
+                self.order_event(&event)
+            }
+            Line::Refund(event) => self.refund_event(event),
+        }
+    }
+
+    /// Fills in what only the order knows: message numbers, times, the price a code is for.
+    fn completed(&mut self, event: Event) -> Event {
+        match event {
+            Event::SettleDone(s) if s.msgid.is_empty() => {
+                Event::SettleDone(Box::new(Settlement { msgid: self.settle_msgid.clone(), ..*s }))
+            }
+            Event::SettleFound(s) => {
+                Event::SettleFound(Box::new(Settlement { msgid: self.settle_msgid.clone(), ..*s }))
+            }
+            Event::CodeIssued { code } if code.price_number == 0 => {
+                let price_number = self.paper.order.price.as_ref().map_or(0, |price| price.number);
+                let expires_at_us = self.now_us + RULES.code_ms * 1000;
+                Event::CodeIssued { code: IssuedCode { price_number, expires_at_us, ..code } }
+            }
+            event => event,
+        }
+    }
+
+    fn order_event(&mut self, event: &Event) -> Result<Decision, Refusal> {
+        let before = self.paper.order.clone();
+        let decided = self.paper.event(event, self.now_us);
+        let to = decided.as_ref().ok().map(|decision| decision.next.state.place());
+        self.seen.moves.insert((before.state.place(), event.kind(), to));
+        self.watch(before, decided)
+    }
+
+    fn refund_event(&mut self, event: &RefundEvent) -> Result<Decision, Refusal> {
+        let before = self.paper.order.clone();
+        let refund = self.paper.refunds.last().expect("a refund").clone();
+        let decided = self.paper.refund_event(refund.id, event, self.now_us);
+        if decided.is_ok() {
+            let now = self.paper.refunds.last().expect("a refund");
+            self.seen.refund_moves.insert((refund.state.word(), event.kind(), now.state.word()));
+            if matches!(now.state.word(), "done" | "refused") {
+                self.seen.moves.insert((before.state.place(), "refund_ended", Some(self.paper.place())));
+            }
+        }
+        self.watch(before, decided)
+    }
+
+    /// What must hold under every line.
+    fn watch(&mut self, before: Order, decided: Result<Decision, Refusal>) -> Result<Decision, Refusal> {
+        let order = &self.paper.order;
+        match &decided {
+            Err(_) => assert_eq!(*order, before, "a refusal changed something"),
+            Ok(decision) => {
+                assert!(balanced(&decision.postings), "{:?}", decision.postings);
+                for planned in &decision.actions {
+                    assert!(planned.due_at_us >= self.now_us, "{planned:?} is in the past");
+                    if let platform::domain::action::Action::Settle { msgid } = &planned.action {
+                        self.settle_msgid.clone_from(msgid);
+                    }
+                }
+            }
+        }
+        let broken = self.paper.broken(order.state.place().holds_bill(), holds_person(order));
+        assert!(broken.is_empty(), "{broken:?}");
+        self.seen.orders.push(order.clone());
+        self.seen.refunds.extend(self.paper.refunds.last().map(|refund| (refund.clone(), order.clone())));
+        if let Ok(decision) = &decided {
+            self.last = decision.clone();
+        }
+        decided
+    }
+
+    /// Reads the page aloud: every line must end in its answer.
+    fn read(mut self, lines: Vec<(Line, &str)>) -> Seen {
+        for (at, (line, expected)) in lines.iter().enumerate() {
+            let decided = self.say(line);
+            let found = self.written(line, &decided);
+            assert_eq!(tidy(&found), tidy(expected), "line {} of the page: {line:?}", at + 1);
+        }
+        self.seen
+    }
+
+    fn written(&self, line: &Line, decided: &Result<Decision, Refusal>) -> String {
+        let decision = match decided {
+            Err(refusal) => return format!("refused {}", refusal.code),
+            Ok(decision) => decision,
+        };
+        let order = &decision.next;
+        let mut place = format!("{:?}", order.state.place());
+        if let Some(why) = order.state.why() {
+            place += &format!("({})", why.word());
+        }
+        let refund_line = match line {
+            Line::After(_, line) => matches!(**line, Line::Refund(_)),
+            line => matches!(line, Line::Refund(_)),
+        };
+        if refund_line || decision.refund.is_some() {
+            place += &format!("/{}", self.paper.refunds.last().expect("a refund").state.word());
+        }
+        let postings: Vec<String> = decision
+            .postings
+            .iter()
+            .map(|line| format!("{}{:+}", short(&line.account.to_string()), line.amount.get()))
+            .collect();
+        let actions: Vec<String> = decision.actions.iter().map(|action| planned(action, self.now_us)).collect();
+        let holds = [("bill", order.state.place().holds_bill()), ("person", holds_person(order))];
+        let holds: Vec<&str> = holds.into_iter().filter(|(_, holds)| *holds).map(|(word, _)| word).collect();
+        format!("{place}|{}|{}|{}", postings.join(" "), actions.join(" "), holds.join(" "))
+    }
+}
+
+fn holds_person(order: &Order) -> bool {
+    order.insured.is_some() && order.state.holds_person()
+}
+
+fn planned(planned: &Planned, now_us: i64) -> String {
+    match (planned.due_at_us - now_us) / S_US {
+        0 => planned.action.kind().to_owned(),
+        seconds => format!("{}@{seconds}s", planned.action.kind()),
+    }
+}
+
+/// The account without what is the same in every story.
+fn short(account: &str) -> String {
+    let full = [
+        (format!("bureau:{INSUTYPE}:"), ""),
+        (format!("wallet:{MERCHANT}"), "wallet"),
+        ("payable:H44190000001".to_owned(), "payable"),
+    ];
+    full.into_iter().fold(account.to_owned(), |text, (long, short)| text.replace(&long, short))
+}
+
+fn tidy(text: &str) -> String {
+    text.split('|').map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(" | ")
+}
+
+// ——— the words of the pages ———
+
+fn order(event: Event) -> Line {
+    Line::Order(event)
+}
+
+fn after(seconds: i64, line: Line) -> Line {
+    Line::After(seconds, Box::new(line))
+}
+
+fn price(split: Split) -> Line {
+    price_for(split, 86_400)
+}
+
+/// A price that the institution itself limits, to so many seconds after the story's beginning.
+fn price_for(split: Split, seconds: i64) -> Line {
+    let inputs = (split != CASH).then(|| Inputs {
+        sealed: Sealed::from_bytes(vec![1]),
+        mdtrt_id: "MD1".into(),
+        chrg_bchno: "CB1".into(),
+        invono: "IN1".into(),
+        insutype: INSUTYPE.into(),
+    });
+    let valid_until_us = T0_US + seconds * S_US;
+    order(Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us })))
+}
+
+fn price_without_inputs(split: Split) -> Line {
+    let valid_until_us = T0_US + 86_400 * S_US;
+    order(Event::PriceCame(Box::new(PriceCame { split, inputs: None, lines: Vec::new(), valid_until_us })))
+}
+
+fn price_refused() -> Line {
+    order(Event::PriceRefused { words: "无此处方".into() })
+}
+
+fn price_lost() -> Line {
+    order(Event::PriceUnknown { message: MessageId::from_uuid(Uuid::from_u128(5)) })
+}
+
+fn stale() -> Line {
+    order(Event::PriceStale)
+}
+
+/// A code whose digits hash to `digits`, for the price as it is, for two minutes.
+fn code(digits: u8) -> Line {
+    code_for_price(digits, 0)
+}
+
+fn code_for_price(digits: u8, price_number: u32) -> Line {
+    order(Event::CodeIssued { code: IssuedCode { hash: hash(digits), price_number, expires_at_us: 0, tries_epoch: 1 } })
+}
+
+fn authorise(digits: u8) -> Line {
+    order(Event::Authorised { offered: Some(hash(digits)) })
+}
+
+/// The payer taps, without a code.
+fn tap() -> Line {
+    order(Event::Authorised { offered: None })
+}
+
+fn settlement(split: Split, msgid: &str) -> Box<Settlement> {
+    Box::new(Settlement {
+        msgid: msgid.into(),
+        inf_refmsgid: "44190020260101000000".into(),
+        setl_id: "SETL1".into(),
+        mdtrt_id: "MD1".into(),
+        split,
+        insutype: INSUTYPE.into(),
+        setl_time_us: T0_US + S_US,
+        clearing: Clearing::default(),
+        amounts: Default::default(),
+        details: Vec::new(),
+        reply: Sealed::from_bytes(vec![2]),
+    })
+}
+
+fn settled(split: Split) -> Line {
+    order(Event::SettleDone(settlement(split, "")))
+}
+
+fn settled_under(msgid: &str) -> Line {
+    order(Event::SettleDone(settlement(MIXED, msgid)))
+}
+
+fn settle_refused() -> Line {
+    order(Event::SettleRefused { words: "待遇未生效".into(), busy: false })
+}
+
+fn settle_busy() -> Line {
+    order(Event::SettleRefused { words: "系统繁忙".into(), busy: true })
+}
+
+fn settle_lost() -> Line {
+    order(Event::SettleUnknown)
+}
+
+fn reversed() -> Line {
+    order(Event::ReverseDone)
+}
+
+fn reverse_lost() -> Line {
+    order(Event::ReverseUnknown)
+}
+
+fn found(split: Split) -> Line {
+    order(Event::SettleFound(settlement(split, "")))
+}
+
+fn not_found() -> Line {
+    order(Event::SettleNotFound)
+}
+
+fn question_lost() -> Line {
+    order(Event::AskSettleUnknown)
+}
+
+fn undo() -> Undone {
+    Undone { undo_setl_id: "SETL2".into(), setl_time_us: T0_US + 2 * S_US }
+}
+
+fn undone() -> Line {
+    order(Event::UndoDone(undo()))
+}
+
+fn undo_refused() -> Line {
+    order(Event::UndoRefused { words: "已月结，不能撤销".into(), busy: false })
+}
+
+fn undo_busy() -> Line {
+    order(Event::UndoRefused { words: "系统繁忙".into(), busy: true })
+}
+
+fn undo_lost() -> Line {
+    order(Event::UndoUnknown)
+}
+
+fn undo_found() -> Line {
+    order(Event::UndoFound(undo()))
+}
+
+fn stands() -> Line {
+    order(Event::UndoStands)
+}
+
+fn undo_question_lost() -> Line {
+    order(Event::AskUndoUnknown)
+}
+
+fn prepaid() -> Line {
+    order(Event::PrepayDone { prepay_id: "wx1".into() })
+}
+
+fn prepay_refused() -> Line {
+    order(Event::PrepayRefused { words: "商户号未开通".into(), busy: false })
+}
+
+fn prepay_busy() -> Line {
+    order(Event::PrepayRefused { words: "系统繁忙".into(), busy: true })
+}
+
+fn prepay_lost() -> Line {
+    order(Event::PrepayUnknown)
+}
+
+fn paid(fen: i64) -> Line {
+    paid_as("T1", fen)
+}
+
+/// Paid under this transaction id of the wallet's.
+fn paid_as(transaction_id: &str, fen: i64) -> Line {
+    order(Event::WalletPaid(Taken {
+        out_trade_no: Uuid::from_u128(0x0de4_0001).simple().to_string(),
+        transaction_id: transaction_id.into(),
+        amount: Fen::new(fen),
+        success_time_us: T0_US + 3 * S_US,
+    }))
+}
+
+fn not_paid() -> Line {
+    order(Event::WalletNotPaid)
+}
+
+fn wallet_closed() -> Line {
+    order(Event::WalletClosed)
+}
+
+fn booked() -> Line {
+    order(Event::TellBooked { guidance: Guidance { window: Some("3".into()), ..Guidance::default() } })
+}
+
+fn booked_with_paper_invoice() -> Line {
+    let invoice = Invoice { code: "1".into(), number: "2".into(), check_code: "3".into(), printed: true };
+    order(Event::TellBooked { guidance: Guidance { invoice: Some(invoice), ..Guidance::default() } })
+}
+
+fn rejected() -> Line {
+    order(Event::TellRejected { words: "药品已停用".into() })
+}
+
+fn tell_lost() -> Line {
+    order(Event::TellUnknown)
+}
+
+fn not_booked() -> Line {
+    order(Event::TellNotBooked)
+}
+
+fn cancel() -> Line {
+    order(Event::Cancelled)
+}
+
+fn claim() -> Line {
+    order(Event::WindowClaimed)
+}
+
+fn lost() -> Line {
+    Line::Lost
+}
+
+fn deadline() -> Line {
+    Line::Deadline
+}
+
+fn too_early() -> Line {
+    order(Event::DeadlinePassed)
+}
+
+fn refund_all() -> Line {
+    order(Event::RefundAsked(RefundAsked { refund_no: Some("R1".into()), amount: None, reason: "退药".into() }))
+}
+
+fn refund(fen: i64) -> Line {
+    let amount = Some(Fen::new(fen));
+    order(Event::RefundAsked(RefundAsked { refund_no: Some("R1".into()), amount, reason: "退药".into() }))
+}
+
+fn back(event: RefundEvent) -> Line {
+    Line::Refund(event)
+}
+
+fn back_undone() -> Line {
+    back(RefundEvent::UndoDone(undo()))
+}
+
+fn back_refused() -> Line {
+    back(RefundEvent::UndoRefused { words: "已有后续结算".into(), busy: false })
+}
+
+fn back_busy() -> Line {
+    back(RefundEvent::UndoRefused { words: "系统繁忙".into(), busy: true })
+}
+
+fn back_lost() -> Line {
+    back(RefundEvent::UndoUnknown)
+}
+
+fn back_stands() -> Line {
+    back(RefundEvent::UndoStands)
+}
+
+fn cash_back() -> Line {
+    back(RefundEvent::CashReturned { success_time_us: T0_US + 4 * S_US })
+}
+
+fn cash_lost() -> Line {
+    back(RefundEvent::CashUnknown)
+}
+
+fn cash_unheard_of() -> Line {
+    back(RefundEvent::CashNothing)
+}
+
+fn cash_refused() -> Line {
+    back(RefundEvent::CashRefused { words: "商户余额不足".into() })
+}
+
+fn cash_abnormal() -> Line {
+    back(RefundEvent::CashAbnormal { words: "退款异常，付款卡已注销".into() })
+}
+
+// ——— where pages begin ———
+
+fn insured() -> Page {
+    Page::open(Shape::Insured, true)
+}
+
+/// The bureau's dialect finds no settlement by visit.
+fn insured_without_question() -> Page {
+    Page::open(Shape::Insured, false)
+}
+
+fn cash_only() -> Page {
+    Page::open(Shape::CashOnly, true)
+}
+
+fn priced() -> Page {
+    insured().then(&[price(MIXED)])
+}
+
+fn cash_priced() -> Page {
+    cash_only().then(&[price(CASH)])
+}
+
+fn settling() -> Page {
+    priced().then(&[code(1), authorise(1)])
+}
+
+fn doubting() -> Page {
+    settling().then(&[settle_lost()])
+}
+
+fn proving() -> Page {
+    doubting().then(&[reversed()])
+}
+
+fn prepaying() -> Page {
+    settling().then(&[settled(MIXED)])
+}
+
+fn cash_prepaying() -> Page {
+    cash_priced().then(&[tap()])
+}
+
+fn collecting() -> Page {
+    prepaying().then(&[prepaid()])
+}
+
+fn cash_collecting() -> Page {
+    cash_prepaying().then(&[prepaid()])
+}
+
+fn closing() -> Page {
+    collecting().then(&[cancel()])
+}
+
+fn cash_closing() -> Page {
+    cash_collecting().then(&[cancel()])
+}
+
+fn undoing() -> Page {
+    closing().then(&[wallet_closed()])
+}
+
+/// A settlement that differed is being undone, to be priced again.
+fn undoing_a_difference() -> Page {
+    settling().then(&[settled(MORE_CASH)])
+}
+
+fn paid_mixed() -> Page {
+    collecting().then(&[paid(2_500)])
+}
+
+fn paid_without_cash() -> Page {
+    insured().then(&[price(NO_CASH), code(1), authorise(1), settled(NO_CASH)])
+}
+
+fn paid_in_cash() -> Page {
+    cash_collecting().then(&[paid(10_000)])
+}
+
+fn returning() -> Page {
+    paid_mixed().then(&[rejected()])
+}
+
+fn completed() -> Page {
+    paid_mixed().then(&[booked()])
+}
+
+fn completed_without_cash() -> Page {
+    paid_without_cash().then(&[booked()])
+}
+
+fn completed_in_cash() -> Page {
+    paid_in_cash().then(&[booked()])
+}
+
+fn closed() -> Page {
+    undoing().then(&[undone()])
+}
+
+macro_rules! pages {
+    ($($(#[$doc:meta])* $name:ident: $begin:expr => { $($line:expr => $expected:literal;)* })*) => {
+        $(
+            $(#[$doc])*
+            #[test]
+            fn $name() {
+                $begin.read(vec![$(($line, $expected)),*]);
+            }
+        )*
+
+        /// Everything that the pages show, together.
+        fn every_page() -> Seen {
+            let mut all = Seen::default();
+            $(
+                let page = $begin.read(vec![$(($line, $expected)),*]);
+                all.moves.extend(page.moves);
+                all.refund_moves.extend(page.refund_moves);
+                all.orders.extend(page.orders);
+                all.refunds.extend(page.refunds);
+            )*
+            all
+        }
+    };
+}
+
+pages! {
+    // ——— the straight way, in its three shapes ———
+
+    a_mixed_bill_is_settled_then_collected_then_told_then_completed: insured() => {
+        Line::Opened => "Created | | price | bill";
+        price(MIXED) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
+        prepaid() => "Collecting | | ask_wallet@30s | bill person";
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        booked() => "Completed | | | bill";
+    }
+    every_share_has_its_own_account_and_the_hospital_bears_its_own: insured() => {
+        price(EVERY_SHARE) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settled(EVERY_SHARE) => "Prepaying | pooled+5000 other+500 account+1200 mulaid+300 payable-7000 | sms ripple prepay | bill person";
+    }
+    a_bill_without_cash_part_needs_no_wallet: insured() => {
+        price(NO_CASH) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settled(NO_CASH) => "Paid | pooled+8000 account+2000 payable-10000 | sms ripple tell | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_cash_only_bill_needs_no_code_and_no_bureau: cash_only() => {
+        Line::Opened => "Created | | price | bill";
+        price(CASH) => "Priced | | | bill";
+        tap() => "Prepaying | | prepay | bill";
+        prepaid() => "Collecting | | ask_wallet@30s | bill";
+        paid(10_000) => "Paid | wallet+10000 payable-10000 | sms tell | bill";
+        booked() => "Completed | | | bill";
+    }
+
+    // ——— the institution prices ———
+
+    a_hospital_that_refuses_to_price_closes_the_order: insured() => {
+        price_refused() => "Closed(price_refused) | | release |";
+    }
+    a_hospital_that_never_answers_closes_the_order_at_its_deadline: insured() => {
+        price_lost() => "Created | | price@5s | bill";
+        after(30, price_lost()) => "Created | | price@5s | bill";
+        too_early() => "refused NOT_NOW";
+        deadline() => "Closed(no_price_in_time) | | release |";
+    }
+    a_hospital_that_prices_late_but_in_time_is_heard: insured() => {
+        price_lost() => "Created | | price@5s | bill";
+        after(59, price(MIXED)) => "Priced | | | bill";
+    }
+    a_price_after_the_order_closed_changes_nothing: insured() => {
+        deadline() => "Closed(no_price_in_time) | | release |";
+        price(MIXED) => "refused NOT_NOW";
+    }
+    a_price_that_does_not_sum_to_the_bill_closes_the_order: insured() => {
+        price(ONE_FEN_SHORT) => "Closed(price_unsound) | | release |";
+    }
+    a_price_with_a_negative_share_closes_the_order: insured() => {
+        price(NEGATIVE) => "Closed(price_unsound) | | release |";
+    }
+    an_insured_price_without_what_2207_needs_closes_the_order: insured() => {
+        price_without_inputs(MIXED) => "Closed(price_unsound) | | release |";
+    }
+    a_cash_only_order_is_never_priced_with_insured_money: cash_only() => {
+        price_without_inputs(MIXED) => "Closed(price_unsound) | | release |";
+    }
+    a_price_that_is_over_when_it_comes_closes_the_order: insured() => {
+        after(50, price_for(MIXED, 50)) => "Closed(price_unsound) | | release |";
+    }
+    a_price_lives_no_longer_than_the_hospital_says: insured() => {
+        price_for(MIXED, 100) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        after(100, authorise(1)) => "refused PRICE_EXPIRED";
+        code(2) => "refused PRICE_EXPIRED";
+        deadline() => "Closed(price_expired) | | release |";
+    }
+    a_price_lives_half_an_hour_at_most: priced() => {
+        after(1_799, too_early()) => "refused NOT_NOW";
+        after(1, too_early()) => "Closed(price_expired) | | release |";
+    }
+    a_settlement_elsewhere_makes_a_price_stale_and_kills_its_code: priced() => {
+        code(1) => "Priced | | | bill";
+        stale() => "Created | | price | bill";
+        authorise(1) => "refused NOT_NOW";
+        price(MORE_CASH) => "Priced | | | bill";
+        authorise(1) => "refused CODE_NOT_SENT";
+    }
+    a_stale_price_that_the_hospital_does_not_renew_closes_the_order: priced() => {
+        after(600, stale()) => "Created | | price | bill";
+        after(59, too_early()) => "refused NOT_NOW";
+        after(1, too_early()) => "Closed(no_price_in_time) | | release |";
+    }
+
+    // ——— the one-time code ———
+
+    a_wrong_code_moves_nothing_and_the_right_one_still_counts: priced() => {
+        code(1) => "Priced | | | bill";
+        authorise(2) => "refused CODE_WRONG";
+        tap() => "refused CODE_WRONG";
+        authorise(1) => "Settling | | settle | bill person";
+    }
+    without_a_code_nothing_is_authorised: priced() => {
+        authorise(1) => "refused CODE_NOT_SENT";
+    }
+    a_code_lives_two_minutes: priced() => {
+        code(1) => "Priced | | | bill";
+        after(121, authorise(1)) => "refused CODE_EXPIRED";
+        code(2) => "Priced | | | bill";
+        after(120, authorise(2)) => "Settling | | settle | bill person";
+    }
+    a_code_for_another_price_is_foreign: priced() => {
+        code_for_price(1, 2) => "refused CODE_FOREIGN";
+    }
+    a_new_code_kills_the_old_one: priced() => {
+        code(1) => "Priced | | | bill";
+        code(2) => "Priced | | | bill";
+        authorise(1) => "refused CODE_WRONG";
+    }
+    a_price_has_three_codes_and_no_fourth: priced() => {
+        code(1) => "Priced | | | bill";
+        code(2) => "Priced | | | bill";
+        code(3) => "Priced | | | bill";
+        code(4) => "refused CODE_SENDS_USED";
+        authorise(3) => "Settling | | settle | bill person";
+    }
+    a_code_is_used_once: settling() => {
+        authorise(1) => "refused NOT_NOW";
+        code(2) => "refused NOT_NOW";
+    }
+    a_code_that_was_spent_on_a_lost_2207_is_dead: proving() => {
+        not_found() => "Priced | | | bill";
+        authorise(1) => "refused CODE_NOT_SENT";
+        code(2) => "Priced | | | bill";
+        authorise(2) => "Settling | | settle | bill person";
+    }
+    a_cash_only_order_needs_no_code: cash_priced() => {
+        code(1) => "refused NOT_NOW";
+    }
+    a_binding_that_changed_since_the_order_was_opened_spends_nothing: priced() => {
+        code(1) => "Priced | | | bill";
+        lost() => "Closed(binding_lost) | | release |";
+        authorise(1) => "refused NOT_NOW";
+    }
+
+    // ——— the bureau settles ———
+
+    a_bureau_that_refuses_closes_the_order: settling() => {
+        settle_refused() => "Closed(settle_refused) | | release |";
+    }
+    a_busy_bureau_is_asked_again_under_a_fresh_message: settling() => {
+        settle_busy() => "Settling | | settle@5s | bill person";
+        settle_busy() => "Settling | | settle@5s | bill person";
+        settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
+    }
+    a_busy_bureau_is_not_asked_again_once_the_price_is_over: settling() => {
+        after(1_800, settle_busy()) => "Closed(settle_refused) | | release |";
+    }
+    a_settlement_under_another_message_is_not_ours: settling() => {
+        settled_under("H44190000001000000000000000000") => "refused NOT_NOW";
+    }
+    a_shift_among_funds_is_recorded_and_accepted: settling() => {
+        settled(FUNDS_SHIFTED) => "Prepaying | pooled+5700 other+300 account+1500 payable-7500 | sms ripple prepay | bill person";
+    }
+    a_settlement_with_more_cash_is_undone_and_priced_again: settling() => {
+        settled(MORE_CASH) => "UndoingInsurance(differs) | pooled+5500 account+1500 payable-7000 | sms undo | bill person";
+        undone() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
+        price(MORE_CASH) => "Priced | | | bill";
+        authorise(1) => "refused CODE_NOT_SENT";
+        code(2) => "Priced | | | bill";
+        authorise(2) => "Settling | | settle | bill person";
+        settled(MORE_CASH) => "Prepaying | pooled+5500 account+1500 payable-7000 | sms ripple prepay | bill person";
+    }
+    a_settlement_with_more_account_is_undone_and_priced_again: settling() => {
+        settled(MORE_ACCOUNT) => "UndoingInsurance(differs) | pooled+5500 account+2000 payable-7500 | sms undo | bill person";
+        undone() => "Created | pooled-5500 account-2000 payable+7500 | sms ripple price | bill";
+    }
+    a_settlement_that_does_not_sum_to_the_bill_is_undone: settling() => {
+        settled(ONE_FEN_SHORT) => "UndoingInsurance(differs) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+    }
+    a_silent_bureau_suspends_the_order_and_is_asked_on: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settle_lost() => "Suspended(bureau_silent) | | reverse@90s | bill person";
+        reverse_lost() => "Suspended(bureau_silent) | | reverse@5s | bill person";
+        reversed() => "Suspended(bureau_silent) | | ask_settle@90s | bill person";
+        question_lost() => "Suspended(bureau_silent) | | ask_settle@5s | bill person";
+        not_found() => "Created | | price | bill";
+    }
+    a_bureau_that_settles_after_the_suspension_is_believed: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
+    }
+    a_suspended_settlement_that_differs_is_undone_all_the_same: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settled(MORE_CASH) => "UndoingInsurance(differs) | pooled+5500 account+1500 payable-7000 | sms undo | bill person";
+    }
+    a_suspended_settlement_without_cash_is_paid: insured().then(&[price(NO_CASH), code(1), authorise(1)]) => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settled(NO_CASH) => "Paid | pooled+8000 account+2000 payable-10000 | sms ripple tell | bill";
+    }
+    a_bureau_that_refuses_after_the_suspension_closes_the_order: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settle_refused() => "Closed(settle_refused) | | release |";
+    }
+
+    // ——— the lost 2207 ———
+
+    a_lost_2207_that_was_not_done_leads_back_to_the_price: settling() => {
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reverse_lost() => "Doubting | | reverse@5s | bill person";
+        reversed() => "Proving | | ask_settle@90s | bill person";
+        question_lost() => "Proving | | ask_settle@5s | bill person";
+        not_found() => "Priced | | | bill";
+    }
+    a_lost_2207_whose_price_is_over_meanwhile_is_priced_again: proving() => {
+        after(1_800, not_found()) => "Created | | price | bill";
+    }
+    a_lost_2207_that_was_done_is_undone_and_leads_back_to_the_price: proving() => {
+        found(MIXED) => "UndoingInsurance(settled_late) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+        undone() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
+        authorise(1) => "refused CODE_NOT_SENT";
+    }
+    a_lost_2207_found_late_whose_price_is_over_is_priced_again: proving() => {
+        found(MIXED) => "UndoingInsurance(settled_late) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+        after(1_800, undone()) => "Created | pooled-6000 account-1500 payable+7500 | sms ripple price | bill";
+    }
+    a_dialect_without_visit_query_is_proved_by_a_second_reversal: insured_without_question() => {
+        price(MIXED) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | reverse@90s | bill person";
+        reverse_lost() => "Proving | | reverse@5s | bill person";
+        reversed() => "Priced | | | bill";
+    }
+    a_second_reversal_that_comes_after_the_price_prices_again: insured_without_question() => {
+        price_for(MIXED, 200) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | reverse@90s | bill person";
+        after(200, reversed()) => "Created | | price | bill";
+    }
+    a_doubt_that_lasts_too_long_is_shown_to_a_person: doubting() => {
+        too_early() => "refused NOT_NOW";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        reversed() => "Suspended(bureau_silent) | | ask_settle@90s | bill person";
+        found(MIXED) => "UndoingInsurance(settled_late) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+        undone() => "Created | pooled-6000 account-1500 payable+7500 | sms ripple price | bill";
+    }
+    a_proof_that_lasts_too_long_is_shown_to_a_person: insured_without_question() => {
+        price(MIXED) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | reverse@90s | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        reverse_lost() => "Suspended(bureau_silent) | | reverse@5s | bill person";
+        reversed() => "Created | | price | bill";
+    }
+
+    // ——— 2208 before payment ———
+
+    a_lost_2208_that_was_done_is_found_by_asking: undoing() => {
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_question_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_lost_2208_that_was_not_done_is_sent_again: undoing() => {
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        stands() => "UndoingInsurance(cancelled) | | undo | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_busy_bureau_gets_the_2208_again: undoing() => {
+        undo_busy() => "UndoingInsurance(cancelled) | | undo@5s | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_refused_2208_whose_settlement_is_gone_was_done_before: undoing() => {
+        undo_refused() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_difference_whose_2208_was_lost_is_priced_again_when_it_is_found: undoing_a_difference() => {
+        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        undo_found() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
+    }
+    a_late_settlement_whose_2208_was_lost_leads_back_to_the_price: proving().then(&[found(MIXED)]) => {
+        undo_lost() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
+        undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
+    }
+    an_undo_that_lasts_too_long_is_shown_to_a_person_and_still_ends: undoing() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undo_busy() => "Suspended(bureau_silent) | | undo@5s | bill person";
+        undo_lost() => "Suspended(bureau_silent) | | ask_undo@5s | bill person";
+        undo_question_lost() => "Suspended(bureau_silent) | | ask_undo@5s | bill person";
+        stands() => "Suspended(bureau_silent) | | undo | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_question_about_2208_that_lasts_too_long_is_shown_to_a_person: undoing() => {
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_suspended_difference_is_priced_again_once_it_is_undone: undoing_a_difference() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undone() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
+    }
+    a_suspended_difference_is_priced_again_once_it_is_found_undone: undoing_a_difference() => {
+        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undo_found() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
+    }
+
+    // ——— the wallet ———
+
+    a_lost_prepay_is_asked_about_and_sent_again_under_the_same_number: prepaying() => {
+        prepay_lost() => "Prepaying | | ask_wallet@5s | bill person";
+        not_paid() => "Prepaying | | prepay@5s | bill person";
+        prepaid() => "Collecting | | ask_wallet@30s | bill person";
+    }
+    a_busy_wallet_is_asked_again: prepaying() => {
+        prepay_busy() => "Prepaying | | prepay@5s | bill person";
+        prepaid() => "Collecting | | ask_wallet@30s | bill person";
+    }
+    a_payment_that_overtakes_the_prepay_counts: prepaying() => {
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        prepaid() => "refused NOT_NOW";
+    }
+    a_wallet_that_refuses_is_closed_and_asked_before_the_insurance_is_undone: prepaying() => {
+        prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
+        wallet_closed() => "UndoingInsurance(wallet_refused) | | undo | bill person";
+        undone() => "Closed(wallet_refused) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_payer_who_never_pays_gets_everything_undone: collecting() => {
+        not_paid() => "Collecting | | ask_wallet@30s | bill person";
+        deadline() => "ClosingWallet(not_paid_in_time) | | close_wallet | bill person";
+        not_paid() => "ClosingWallet(not_paid_in_time) | | close_wallet@5s | bill person";
+        wallet_closed() => "UndoingInsurance(not_paid_in_time) | | undo | bill person";
+        undone() => "Closed(not_paid_in_time) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_payer_who_never_pays_a_cash_only_order_leaves_nothing_behind: cash_collecting() => {
+        deadline() => "ClosingWallet(not_paid_in_time) | | close_wallet | bill";
+        wallet_closed() => "Closed(not_paid_in_time) | | release |";
+    }
+    a_wallet_that_never_answers_prepay_is_closed_at_the_deadline: prepaying() => {
+        too_early() => "refused NOT_NOW";
+        deadline() => "ClosingWallet(not_paid_in_time) | | close_wallet | bill person";
+    }
+    a_payment_on_closing_is_a_payment: closing() => {
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_payment_after_closing_goes_back_while_the_insurance_is_undone: undoing() => {
+        paid(2_500) => "UndoingInsurance(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        cash_back() => "UndoingInsurance(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_payment_while_the_undo_is_asked_about_goes_back: undoing() => {
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        cash_back() => "AskingUndo(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
+    }
+    a_payment_while_an_undo_is_suspended_goes_back: undoing() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        paid(2_500) => "Suspended(bureau_silent)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        cash_back() => "Suspended(bureau_silent)/done | wallet-2500 suspense+2500 | sms | bill person";
+    }
+    a_payment_after_the_end_goes_back_once_however_often_it_is_told: closed() => {
+        paid(2_500) => "Closed(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash |";
+        paid(2_500) => "refused NOT_NOW";
+        cash_back() => "Closed(cancelled)/done | wallet-2500 suspense+2500 | sms |";
+        cash_back() => "refused NOT_NOW";
+        paid(2_500) => "refused NOT_NOW";
+    }
+    a_payment_that_is_told_twice_counts_once: collecting() => {
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        paid(2_500) => "refused NOT_NOW";
+        booked() => "Completed | | | bill";
+        paid(2_500) => "refused NOT_NOW";
+    }
+    a_payment_of_another_amount_is_shown_to_finance: collecting() => {
+        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        not_paid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+    }
+    a_payment_of_another_amount_before_the_prepay_answered_is_shown_to_finance: prepaying() => {
+        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        prepay_lost() => "Suspended(amount_differs) | | ask_wallet@5s | bill person";
+        prepaid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+        wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
+    }
+    a_prepay_refused_after_a_payment_of_another_amount_closes_the_wallet: prepaying() => {
+        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
+    }
+    a_payment_of_another_amount_on_closing_is_shown_to_finance: closing() => {
+        paid(2_501) => "Suspended(amount_differs) | | | bill person";
+    }
+    a_wallet_order_that_somebody_else_closed_undoes_the_insurance: collecting() => {
+        wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
+    }
+    a_wallet_order_that_somebody_else_closed_ends_a_cash_only_order: cash_collecting() => {
+        wallet_closed() => "Closed(wallet_closed) | | release |";
+    }
+    a_wallet_that_never_answers_on_closing_is_shown_to_finance_and_asked_on: closing() => {
+        deadline() => "Suspended(wallet_silent) | | | bill person";
+        not_paid() => "Suspended(wallet_silent) | | close_wallet@5s | bill person";
+        wallet_closed() => "Suspended(wallet_silent) | | undo | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_wallet_that_says_paid_after_the_suspension_is_believed: closing() => {
+        deadline() => "Suspended(wallet_silent) | | | bill person";
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+    }
+    a_wallet_that_says_closed_after_the_suspension_ends_a_cash_only_order: cash_closing() => {
+        deadline() => "Suspended(wallet_silent) | | | bill";
+        wallet_closed() => "Closed(cancelled) | | release |";
+    }
+
+    // ——— the institution is told ———
+
+    a_hospital_that_rejects_after_payment_gets_2208_and_then_the_cash_back: paid_mixed() => {
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        back_undone() => "Returning(rejected)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Closed(rejected)/done | wallet-2500 payable+2500 | sms tell_undone |";
+        paid(2_500) => "refused NOT_NOW";
+    }
+    a_hospital_that_rejects_a_bill_without_cash_gets_2208_only: paid_without_cash() => {
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        back_undone() => "Closed(rejected)/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone |";
+    }
+    a_hospital_that_rejects_a_cash_only_bill_gets_the_cash_back: paid_in_cash() => {
+        rejected() => "Returning(rejected)/returning_cash | | return_cash | bill";
+        cash_back() => "Closed(rejected)/done | wallet-10000 payable+10000 | sms tell_undone |";
+    }
+    a_2208_refused_after_a_rejection_moves_nothing_and_is_shown_to_the_bureau: returning() => {
+        back_refused() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        cash_back() => "refused NOT_NOW";
+    }
+    a_lost_2208_after_a_rejection_is_asked_and_sent_again: returning() => {
+        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        back_busy() => "Returning(rejected)/undoing_insurance | | undo@5s | bill";
+        back_undone() => "Returning(rejected)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+    }
+    a_2208_refused_after_a_rejection_that_was_done_before_returns_the_cash: returning() => {
+        back_refused() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_undone() => "Returning(rejected)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+    }
+    a_lost_2208_of_a_bill_without_cash_ends_where_it_is_found: paid_without_cash() => {
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_undone() => "Closed(rejected)/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone |";
+    }
+    a_silent_hospital_is_asked_and_told_again_until_it_books: paid_mixed() => {
+        tell_lost() => "Paid | | ask_tell@5s | bill";
+        tell_lost() => "Paid | | ask_tell@5s | bill";
+        not_booked() => "Paid | | tell@5s | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_hospital_silent_for_a_day_is_shown_to_a_person_and_completes_late: paid_mixed() => {
+        too_early() => "refused NOT_NOW";
+        deadline() => "Suspended(institution_silent) | | | bill";
+        tell_lost() => "Suspended(institution_silent) | | ask_tell@5s | bill";
+        not_booked() => "Suspended(institution_silent) | | tell@5s | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_hospital_that_rejects_after_the_suspension_is_given_everything_back: paid_mixed() => {
+        deadline() => "Suspended(institution_silent) | | | bill";
+        rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
+    }
+    a_hospital_that_asks_everything_back_after_the_suspension_gets_it: paid_mixed() => {
+        deadline() => "Suspended(institution_silent) | | | bill";
+        refund(100) => "refused REFUND_NOT_NOW";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+    }
+    a_refund_that_lasts_too_long_is_shown_to_finance_and_still_ends: returning() => {
+        too_early() => "refused NOT_NOW";
+        deadline() => "Suspended(refund_stuck) | | | bill";
+        back_undone() => "Suspended(refund_stuck)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Closed(rejected)/done | wallet-2500 payable+2500 | sms tell_undone |";
+    }
+
+    // ——— money goes back ———
+
+    a_paid_order_is_given_back_whole_before_it_is_booked: paid_mixed() => {
+        refund(2_500) => "refused REFUND_NOT_NOW";
+        refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
+        back_undone() => "Returning(refund_asked)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Closed(refund_asked)/done | wallet-2500 payable+2500 | sms tell_undone |";
+    }
+    a_completed_insured_order_is_given_back_whole: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Completed/done | wallet-2500 payable+2500 | sms tell_undone | bill";
+        refund_all() => "refused REFUND_TOO_MUCH";
+    }
+    a_completed_order_without_cash_is_given_back_whole: completed_without_cash() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone | bill";
+    }
+    an_insured_order_is_not_given_back_in_part: completed() => {
+        refund(2_500) => "refused REFUND_PART_INSURED";
+        refund(10_001) => "refused REFUND_TOO_MUCH";
+        refund(10_000) => "Completed/undoing_insurance | | undo | bill";
+        refund_all() => "refused REFUND_TOO_MUCH";
+    }
+    a_refund_that_the_bureau_refuses_moves_nothing_and_may_be_asked_again: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_refused() => "Completed/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Completed/refused | | | bill";
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+    }
+    a_cash_only_order_goes_back_in_parts_up_to_what_was_paid: completed_in_cash() => {
+        refund(4_000) => "Completed/returning_cash | | return_cash | bill";
+        refund(6_001) => "refused REFUND_TOO_MUCH";
+        cash_back() => "Completed/done | wallet-4000 payable+4000 | sms tell_undone | bill";
+        refund(6_001) => "refused REFUND_TOO_MUCH";
+        refund(0) => "refused REFUND_TOO_MUCH";
+        refund(-1) => "refused REFUND_TOO_MUCH";
+        refund(5_999) => "Completed/returning_cash | | return_cash | bill";
+        cash_back() => "Completed/done | wallet-5999 payable+5999 | sms tell_undone | bill";
+        refund_all() => "Completed/returning_cash | | return_cash | bill";
+        refund(1) => "refused REFUND_TOO_MUCH";
+        cash_back() => "Completed/done | wallet-1 payable+1 | sms tell_undone | bill";
+        refund_all() => "refused REFUND_TOO_MUCH";
+    }
+    an_order_whose_invoice_is_printed_goes_back_at_the_window: paid_mixed() => {
+        booked_with_paper_invoice() => "Completed | | | bill";
+        refund_all() => "refused REFUND_NOT_NOW";
+    }
+    a_lost_refund_is_asked_about_and_sent_again_under_the_same_number: completed_in_cash() => {
+        refund(100) => "Completed/returning_cash | | return_cash | bill";
+        cash_lost() => "Completed/returning_cash | | ask_return@5s | bill";
+        cash_unheard_of() => "Completed/returning_cash | | return_cash | bill";
+        cash_lost() => "Completed/returning_cash | | ask_return@5s | bill";
+        cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+        cash_back() => "refused NOT_NOW";
+    }
+    a_merchant_without_balance_is_tried_until_patience_ends: completed_in_cash() => {
+        refund(100) => "Completed/returning_cash | | return_cash | bill";
+        cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
+        after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@5s | bill";
+        after(1, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
+        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
+        after(7_200, cash_lost()) => "Completed/suspended | | ask_return@5s | bill";
+        cash_unheard_of() => "Completed/suspended | | return_cash | bill";
+        cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+    }
+    an_abnormal_refund_is_shown_to_a_person_and_believed_when_it_ends: completed_in_cash() => {
+        refund(100) => "Completed/returning_cash | | return_cash | bill";
+        cash_abnormal() => "Completed/suspended | | ask_return@7200s | bill";
+        after(7_200, cash_abnormal()) => "Completed/suspended | | ask_return@7200s | bill";
+        cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+    }
+
+    // ——— the window ———
+
+    the_window_takes_back_a_bill_that_is_not_priced: insured() => {
+        claim() => "Closed(taken_by_window) | | release |";
+    }
+    the_window_takes_back_a_bill_that_is_priced_and_its_code_is_dead: priced() => {
+        code(1) => "Priced | | | bill";
+        claim() => "Closed(taken_by_window) | | release |";
+        authorise(1) => "refused NOT_NOW";
+    }
+    the_window_takes_back_a_cash_only_bill: cash_priced() => {
+        claim() => "Closed(taken_by_window) | | release |";
+    }
+    the_window_waits_while_the_bureau_settles: settling() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_a_settlement_is_doubted: doubting() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_a_settlement_is_proved: proving() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_the_wallet_opens: prepaying() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_the_payer_is_in_the_wallet: collecting() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_the_wallet_closes: closing() => {
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_waits_while_the_insurance_is_undone: undoing() => {
+        claim() => "refused IN_PROGRESS";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        claim() => "refused IN_PROGRESS";
+    }
+    the_window_hears_that_a_paid_bill_is_paid: paid_mixed() => {
+        claim() => "refused BILL_NOT_PAYABLE";
+        booked() => "Completed | | | bill";
+        claim() => "refused BILL_NOT_PAYABLE";
+    }
+    the_window_finds_no_claim_on_a_closed_order: closed() => {
+        claim() => "refused NOT_NOW";
+    }
+    the_window_waits_while_a_suspended_order_is_not_known_to_be_paid: settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        claim() => "refused IN_PROGRESS";
+    }
+
+    // ——— the payer cancels ———
+
+    a_cancelled_order_that_is_not_priced_closes: insured() => {
+        cancel() => "Closed(cancelled) | | release |";
+    }
+    a_cancelled_order_that_is_priced_closes: priced() => {
+        cancel() => "Closed(cancelled) | | release |";
+        cancel() => "refused NOT_NOW";
+    }
+    nobody_cancels_while_the_bureau_settles: settling() => {
+        cancel() => "refused NOT_NOW";
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        cancel() => "refused NOT_NOW";
+        reversed() => "Proving | | ask_settle@90s | bill person";
+        cancel() => "refused NOT_NOW";
+    }
+    a_cancelled_order_whose_wallet_opens_is_closed_there_first: prepaying() => {
+        cancel() => "ClosingWallet(cancelled) | | close_wallet | bill person";
+        prepaid() => "refused NOT_NOW";
+        cancel() => "refused NOT_NOW";
+        wallet_closed() => "UndoingInsurance(cancelled) | | undo | bill person";
+        cancel() => "refused NOT_NOW";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_cancelled_order_in_the_wallet_is_closed_there_first: collecting() => {
+        cancel() => "ClosingWallet(cancelled) | | close_wallet | bill person";
+        not_paid() => "ClosingWallet(cancelled) | | close_wallet@5s | bill person";
+        wallet_closed() => "UndoingInsurance(cancelled) | | undo | bill person";
+        undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_cancelled_cash_only_order_leaves_nothing_behind: cash_collecting() => {
+        cancel() => "ClosingWallet(cancelled) | | close_wallet | bill";
+        wallet_closed() => "Closed(cancelled) | | release |";
+    }
+    nobody_cancels_what_is_paid: paid_mixed() => {
+        cancel() => "refused NOT_NOW";
+        booked() => "Completed | | | bill";
+        cancel() => "refused NOT_NOW";
+    }
+    nobody_cancels_what_is_being_given_back: returning() => {
+        cancel() => "refused NOT_NOW";
+    }
+
+    // ——— the card or the binding is lost ———
+
+    a_loss_closes_an_order_that_is_not_priced: insured() => {
+        lost() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_closes_an_order_that_is_priced: priced() => {
+        lost() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_does_not_touch_a_cash_only_order: cash_only() => {
+        lost() => "refused NOT_NOW";
+        price(CASH) => "Priced | | | bill";
+        lost() => "refused NOT_NOW";
+        tap() => "Prepaying | | prepay | bill";
+        lost() => "refused NOT_NOW";
+    }
+    a_loss_while_2207_is_out_lets_it_end_normally: settling() => {
+        lost() => "Settling | | | bill person";
+        settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
+        lost() => "Prepaying | | | bill person";
+        prepaid() => "Collecting | | ask_wallet@30s | bill person";
+        lost() => "Collecting | | | bill person";
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        booked() => "Completed | | | bill";
+    }
+    a_loss_while_2207_is_doubted_closes_the_order_after_the_proof: doubting() => {
+        lost() => "Doubting | | | bill person";
+        reversed() => "Proving | | ask_settle@90s | bill person";
+        not_found() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_while_2207_is_proved_closes_the_order_after_the_undo: proving() => {
+        lost() => "Proving | | | bill person";
+        found(MIXED) => "UndoingInsurance(settled_late) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+        undone() => "Closed(binding_lost) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_loss_closes_a_doubted_order_where_only_reversals_prove: insured_without_question() => {
+        price(MIXED) => "Priced | | | bill";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        lost() => "Doubting | | | bill person";
+        reversed() => "Proving | | reverse@90s | bill person";
+        reversed() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_while_a_difference_is_undone_closes_the_order: undoing_a_difference() => {
+        lost() => "UndoingInsurance(differs) | | | bill person";
+        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        lost() => "AskingUndo(differs) | | | bill person";
+        undo_found() => "Closed(binding_lost) | pooled-5500 account-1500 payable+7000 | sms ripple release |";
+    }
+    a_loss_while_the_wallet_closes_changes_nothing: closing() => {
+        lost() => "ClosingWallet(cancelled) | | | bill person";
+        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+    }
+
+    // FIXES
+}

@@ -1,0 +1,798 @@
+//! One simulated city: a process that may crash, people who pay, and the verdict.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use platform::clock::Clock as _;
+use platform::domain::order::{Event, Order, State, Taken};
+use platform::ephemeral::memory::Memory;
+use platform::errands;
+use platform::events::{NotTaken, Sink};
+use platform::journey::desk::{Command, Desk, Inline, Outcome, What};
+use platform::journey::{Ground, Tenant, Tenants, bills, code, open, pay, people, refund};
+use platform::parties::bureau::client::BureauClient;
+use platform::parties::outbound::Outbound;
+use platform::settings;
+use platform::store::sqlite::SqliteStore;
+use platform::store::{CallerKey, ChannelRow, ChannelUserRow, InstitutionRow, Store, TenantRow, Unpublished};
+use sandbox::bureau::admin::{NewPerson, Registration};
+use sandbox::bureau::seal::Keys;
+use sandbox::bureau::{self, CallerKind, Catalogue, HospLevel, Institution};
+use sandbox::his::draft::Wish;
+use schema::bill::Patient;
+use schema::ids::{BillId, BindingId, ChannelId, ChannelUserId, EventId, OrderId, ProcessId, TenantId};
+use schema::mobile::{BindAsk, BindLevel2Ask, LoginAsk, Mode, OrderAsk, PayAsk};
+use schema::money::Fen;
+use schema::personal::{CardNo, CertNo, OneTimeCode, Openid, PersonName, Personal as _, Phone, SealedPassword};
+use schema::refusal::{Again, Refusal};
+use schema::seal::{Sealed, Vault};
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::clock::SimClock;
+use crate::flaky::Flaky;
+use crate::outside::{Outside, Weather};
+
+const HOSPITAL: &str = "H44910000001";
+const MERCHANT: &str = "1900000109";
+const PEOPLE: usize = 10;
+/// No order may need longer than this once the storm is over.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+
+/// What happens to the platform itself.
+#[derive(Clone, Copy)]
+pub struct Trouble {
+    /// Crashes while people pay.
+    pub crashes: u32,
+    /// Unknown commits in a hundred.
+    pub unknown_commits: u32,
+}
+
+impl Trouble {
+    pub const NONE: Trouble = Trouble { crashes: 0, unknown_commits: 0 };
+    pub const FULL: Trouble = Trouble { crashes: 4, unknown_commits: 3 };
+}
+
+/// What became of a city.
+#[derive(Debug)]
+pub struct Verdict {
+    pub orders: BTreeMap<String, usize>,
+    faults: Vec<String>,
+    pub story: String,
+}
+
+impl Verdict {
+    pub fn faults(&self) -> Vec<String> {
+        self.faults.clone()
+    }
+
+    pub fn ended(&self, state: &str) -> usize {
+        self.orders.get(state).copied().unwrap_or(0)
+    }
+}
+
+pub fn run(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(simulate(seed, weather, trouble))
+}
+
+/// What outlives a crash.
+struct World {
+    clock: Arc<SimClock>,
+    outside: Arc<Outside>,
+    store: Arc<SqliteStore>,
+    tenant: TenantId,
+    trouble: Trouble,
+    calm: AtomicBool,
+    published: Arc<Mutex<Vec<(OrderId, i64)>>>,
+    process: Mutex<Option<Arc<Process>>>,
+}
+
+/// One life of the platform.
+struct Process {
+    ground: Arc<Ground>,
+    performer: Arc<errands::perform::Performer>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
+
+struct Published(Arc<Mutex<Vec<(OrderId, i64)>>>);
+
+impl Sink for Published {
+    fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken> {
+        self.0.lock().expect("one thread").extend(batch.iter().map(|record| (record.order, record.sequence)));
+        Ok(())
+    }
+}
+
+impl Process {
+    async fn start(world: &World) -> Arc<Process> {
+        let clock = Arc::clone(&world.clock) as Arc<dyn platform::clock::Clock>;
+        let mut settings = settings::read(None).expect("the default is sound");
+        settings.store.url = "sqlite::memory:".into();
+        settings.limits.party_timeout_ms = 5_000;
+        settings.limits.link_timeout_ms = 5_000;
+        settings.deadlines.bureau_limit_ms = 6_000;
+        settings.deadlines.after_reversal_ms = 6_000;
+        settings.deadlines.ask_again_ms = 2_000;
+        settings.deadlines.ask_wallet_ms = 5_000;
+        settings.deadlines.collect_ms = 120_000;
+        settings.deadlines.tell_ms = 600_000;
+        settings.deadlines.patience_ms = 1_200_000;
+        let tenants = Arc::new(Tenants::default());
+        let bureau = world.outside.bureau.lock().expect("one thread").keys().card_public_key();
+        let notice = world.outside.bureau.lock().expect("one thread").keys().notice_public_key();
+        let config = serde_json::from_value(serde_json::json!({
+            "base_url": "http://bureau.sim", "paasid": "tongfu", "secret": "s", "sm2_public_key": bureau,
+            "notice_public_key": notice, "mdtrtarea_admvs": "449100",
+            "dialect": { "query_by_mdtrt_id": true },
+        }));
+        let config = config.expect("a bureau's settings");
+        let outbound = Arc::clone(&world.outside) as Arc<dyn Outbound>;
+        tenants.put(Tenant {
+            id: world.tenant,
+            name: "东湾市".into(),
+            area: "449100".into(),
+            vault: Vault::derive(&[9; 32], world.tenant, 0),
+            bureau: Arc::new(BureauClient::new(config, outbound, Arc::clone(&clock))),
+            wallet: Arc::clone(&world.outside) as Arc<dyn platform::parties::wallet::Wallet>,
+            sms: Arc::clone(&world.outside) as Arc<dyn platform::parties::sms::SmsGateway>,
+        });
+        let me = ProcessId::from_uuid(clock.fresh());
+        let (after, commits) = mpsc::unbounded_channel();
+        let share = if world.calm.load(Ordering::Relaxed) { 0 } else { world.trouble.unknown_commits };
+        let flaky = Flaky { store: Arc::clone(&world.store) as _, clock: Arc::clone(&world.clock), share };
+        let dialects = Arc::clone(&tenants) as Arc<dyn platform::journey::desk::Dialects>;
+        let desk = Desk::new(Arc::new(flaky), Arc::clone(&clock), settings.deadlines, me, dialects);
+        let ground = Arc::new(Ground {
+            clock: Arc::clone(&clock),
+            settings,
+            store: Arc::clone(&world.store) as Arc<dyn Store>,
+            ephemeral: Arc::new(Memory::new(clock)),
+            links: Arc::clone(&world.outside) as Arc<dyn platform::parties::link::Links>,
+            desk: Inline::new(desk, after),
+            tenants,
+        });
+        let performer = errands::perform::Performer::new(Arc::clone(&ground));
+        let records = Arc::new(Notify::new());
+        let process = Arc::new(Process {
+            ground: Arc::clone(&ground),
+            performer: Arc::clone(&performer),
+            tasks: Mutex::default(),
+        });
+        errands::adopt::round(&ground, &performer, me, 0).await.expect("a store in memory");
+        let (g, p, r) = (Arc::clone(&ground), Arc::clone(&performer), Arc::clone(&records));
+        process.spawn(errands::after::run(g, p, commits, r, |_| {}));
+        process.spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
+        process.spawn(errands::adopt::run(Arc::clone(&ground), performer, me));
+        process.spawn(errands::publish::run(ground, Box::new(Published(Arc::clone(&world.published))), records));
+        process
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = tokio::spawn(task).abort_handle();
+        self.tasks.lock().expect("one thread").push(handle);
+    }
+
+    fn crash(&self) {
+        self.performer.abandon();
+        for task in self.tasks.lock().expect("one thread").drain(..) {
+            task.abort();
+        }
+    }
+}
+
+impl World {
+    fn process(&self) -> Arc<Process> {
+        Arc::clone(self.process.lock().expect("one thread").as_ref().expect("a process"))
+    }
+
+    /// A request to whichever process lives; `None` when it died under it.
+    async fn call<T, F, Fut>(&self, request: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<Ground>, Arc<Tenant>) -> Fut,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        let process = self.process();
+        let ground = Arc::clone(&process.ground);
+        let tenant = ground.tenants.get(self.tenant).expect("the tenant");
+        let task = tokio::spawn(request(ground, tenant));
+        process.tasks.lock().expect("one thread").push(task.abort_handle());
+        task.await.ok()
+    }
+
+    /// The same request again and again, as a phone with an idempotency key does, until there is a real answer.
+    async fn persist<T, F, Fut>(&self, request: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: Fn(Arc<Ground>, Arc<Tenant>) -> Fut,
+        Fut: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let mut last = None;
+        for _ in 0..60 {
+            match self.call(&request).await {
+                Some(Err(refusal)) if refusal.code.again() == Again::Later => last = Some(refusal),
+                Some(Err(refusal)) if refusal.code == schema::refusal::Code::OutcomeUnknown => last = Some(refusal),
+                Some(answer) => return answer,
+                None => {}
+            }
+            self.clock.pause(2_000).await;
+        }
+        Err(last.unwrap_or_else(|| Refusal::new(schema::refusal::Code::Internal, "no answer in two minutes")))
+    }
+
+    fn order(&self, id: OrderId) -> Order {
+        self.store.order(self.tenant, id).expect("readable").expect("an order that was opened")
+    }
+
+    async fn until(&self, id: OrderId, done: impl Fn(&Order) -> bool) -> Order {
+        loop {
+            let order = self.order(id);
+            if done(&order) || ended(&order) {
+                return order;
+            }
+            self.clock.pause(800).await;
+        }
+    }
+
+    fn key(&self, user: ChannelUserId) -> CallerKey {
+        let mut request = [0; 32];
+        self.clock.fill(&mut request);
+        CallerKey { caller: format!("user:{user}"), key: self.clock.fresh().to_string(), request }
+    }
+}
+
+fn ended(order: &Order) -> bool {
+    matches!(order.state.place().word(), "completed" | "closed" | "suspended")
+}
+
+async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
+    let clock = SimClock::new(seed);
+    let world = Arc::new(build(&clock, seed, weather, trouble));
+    *world.process.lock().expect("one thread") = Some(Process::start(&world).await);
+    tokio::spawn(Arc::clone(&world.outside).run());
+    let mut people = JoinSet::new();
+    for number in 0..PEOPLE {
+        let world = Arc::clone(&world);
+        people.spawn(async move { person(&world, number).await });
+    }
+    let crashes = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            for _ in 0..trouble.crashes {
+                world.clock.pause(40_000).await;
+                world.process().crash();
+                world.clock.pause(3_000).await;
+                let next = Process::start(&world).await;
+                *world.process.lock().expect("one thread") = Some(next);
+            }
+        })
+    };
+    while let Some(paid) = people.join_next().await {
+        paid.expect("people do not panic");
+    }
+    crashes.await.expect("the crashes are over");
+    // The storm ends: whatever is still unknown must now be found out.
+    world.calm.store(true, Ordering::Relaxed);
+    world.outside.calm();
+    world.process().crash();
+    let next = Process::start(&world).await;
+    *world.process.lock().expect("one thread") = Some(next);
+    let settle = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            let open = world.store.orders_in(None, 10_000).expect("readable").iter().any(|order| !ended(order));
+            let busy = world.store.next_due().expect("readable").is_some();
+            if !open && !busy {
+                return;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(LONGEST, settle).await.is_ok();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    verdict(&world, in_time)
+}
+
+fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -> World {
+    let catalogue = Arc::new(Catalogue::builtin());
+    let mut bureau = bureau::Core::new(bureau::Config::builtin(), Arc::clone(&catalogue), Keys::from_seed(seed));
+    let institution = Institution {
+        fixmedins_code: HOSPITAL.into(),
+        fixmedins_name: "东湾市第一医院".into(),
+        admdvs: "449101".into(),
+        hosp_lv: HospLevel::Third,
+    };
+    let own = Institution {
+        fixmedins_code: "P44910000000".into(),
+        fixmedins_name: "统付平台".into(),
+        admdvs: "449100".into(),
+        hosp_lv: HospLevel::Community,
+    };
+    let register = |bureau: &mut bureau::Core, paasid: &str, kind, institutions| {
+        let registration =
+            Registration { paasid: paasid.into(), secret: "s".into(), kind, institutions, notice_url: None };
+        bureau.register_caller(registration).expect("a sound registration")
+    };
+    let hospital_caller = register(&mut bureau, "his1", CallerKind::Hospital, vec![institution.clone()]);
+    let platform_caller = register(&mut bureau, "tongfu", CallerKind::Platform, vec![institution, own]);
+    let persons = (0..PEOPLE).map(|number| NewPerson {
+        psn_no: format!("P{number:04}"),
+        psn_cert_type: "01".into(),
+        certno: certno(number),
+        psn_name: name(number),
+        gend: "1".into(),
+        brdy: "1990-01-01".parse().expect("a day"),
+        card_no: card(number),
+        card_password: "135790".into(),
+        insurances: vec![bureau::state::Insurance {
+            insutype: if number % 3 == 0 { "390" } else { "310" }.into(),
+            psn_type: if number % 3 == 0 { "1501" } else { "1101" }.into(),
+            insuplc_admdvs: "449100".into(),
+            cvlserv: false,
+            paused: false,
+        }],
+        balance_fen: Fen::new(20_000 * number as i64),
+        relatives: vec![],
+    });
+    bureau.create_persons(persons.collect()).expect("sound persons");
+    let hospital = sandbox::his::Hospital {
+        code: HOSPITAL.parse().expect("a code"),
+        name: "东湾市第一医院".into(),
+        admdvs: "449101".into(),
+        level: HospLevel::Third,
+        bureau_url: String::new(),
+        paasid: "his1".into(),
+        secret: "s".into(),
+        sign_in: false,
+        adapter_url: String::new(),
+        adapter_api_key: String::new(),
+        bill_lives_s: 86_400,
+    };
+    let outside = Arc::new(Outside::new(
+        Arc::clone(clock),
+        weather,
+        bureau,
+        platform_caller,
+        hospital_caller,
+        sandbox::his::Core::new(hospital, sandbox::his::core::State::default()),
+    ));
+    let tenant = TenantId::from_uuid(clock.fresh());
+    let store = Arc::new(SqliteStore::memory().expect("a store in memory"));
+    let row = TenantRow {
+        id: tenant,
+        area: "449100".into(),
+        name: "东湾市".into(),
+        current_key: 0,
+        parties: Sealed::from_bytes(vec![]),
+    };
+    store.add_tenant(&row).expect("a tenant");
+    let channel =
+        ChannelRow { tenant, id: ChannelId::from_uuid(uuid::Uuid::from_u128(1)), name: "app".into(), key_hash: [1; 32] };
+    store.add_channel(&channel).expect("a channel");
+    store
+        .put_institution(&InstitutionRow {
+            tenant,
+            code: HOSPITAL.parse().expect("a code"),
+            name: "东湾市第一医院".into(),
+            area: "449101".into(),
+            merchant: MERCHANT.into(),
+            key: None,
+            suspended: false,
+        })
+        .expect("an institution");
+    World {
+        clock: Arc::clone(clock),
+        outside,
+        store,
+        tenant,
+        trouble,
+        calm: AtomicBool::new(false),
+        published: Arc::default(),
+        process: Mutex::new(None),
+    }
+}
+
+fn certno(number: usize) -> String {
+    format!("4491001990010100{number:02}")
+}
+
+fn name(number: usize) -> String {
+    format!("参保人{number}")
+}
+
+fn card(number: usize) -> String {
+    format!("C{number:08}")
+}
+
+fn phone(number: usize) -> Phone {
+    Phone::new(format!("138000000{number:02}"))
+}
+
+/// One person's day.
+async fn person(world: &Arc<World>, number: usize) {
+    let clock = &world.clock;
+    clock.pause(5_000).await;
+    let Ok(user) = log_in(world, number).await else { return };
+    let Ok(binding) = bind(world, number, user.id).await else { return };
+    let bills = 1 + clock.below(2);
+    for _ in 0..bills {
+        let (bill, bill_no) = billed(world, number).await;
+        pay_bill(world, number, user.id, binding, bill, &bill_no).await;
+    }
+}
+
+async fn log_in(world: &World, number: usize) -> Result<ChannelUserRow, Refusal> {
+    let phone = phone(number);
+    let sent = phone.clone();
+    world
+        .persist(move |ground, tenant| {
+            let phone = sent.clone();
+            async move { people::send_login_code(&ground, &tenant, &phone).await }
+        })
+        .await?;
+    for _ in 0..20 {
+        world.clock.pause(6_000).await;
+        let Some(code) = world.outside.newest_code(phone.expose()) else {
+            let sent = phone.clone();
+            let _ = world
+                .persist(move |ground, tenant| {
+                    let phone = sent.clone();
+                    async move { people::send_login_code(&ground, &tenant, &phone).await }
+                })
+                .await;
+            continue;
+        };
+        let ask = LoginAsk {
+            phone: phone.clone(),
+            code: OneTimeCode::new(code),
+            openid: Some(Openid::new(format!("openid{number}"))),
+        };
+        let channel = ChannelId::from_uuid(uuid::Uuid::from_u128(1));
+        let logged_in = world
+            .persist(move |ground, tenant| {
+                let ask = ask.clone();
+                async move { people::login(&ground, &tenant, channel, &ask).await }
+            })
+            .await;
+        if let Ok(user) = logged_in {
+            return Ok(user);
+        }
+        // The code died with the process that kept it: ask for another.
+        let sent = phone.clone();
+        let _ = world
+            .persist(move |ground, tenant| {
+                let phone = sent.clone();
+                async move { people::send_login_code(&ground, &tenant, &phone).await }
+            })
+            .await;
+    }
+    Err(Refusal::new(schema::refusal::Code::Internal, "could not log in"))
+}
+
+async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<BindingId, Refusal> {
+    let key = world.key(user);
+    let ask = BindAsk {
+        psn_name: PersonName::new(name(number)),
+        psn_cert_type: "01".into(),
+        certno: CertNo::new(certno(number)),
+    };
+    let view = world
+        .persist(move |ground, tenant| {
+            let (ask, key) = (ask.clone(), key.clone());
+            async move { people::bind(&ground, &tenant, user, &ask, key).await }
+        })
+        .await?;
+    let view: Value = serde_json::from_slice(&view).expect("a binding");
+    let binding: BindingId = view["id"].as_str().expect("an id").parse().expect("an id");
+    let public = world.outside.bureau.lock().expect("one thread").keys().card_public_key();
+    let ask = BindLevel2Ask {
+        card_no: CardNo::new(card(number)),
+        sealed_password: SealedPassword::new(bureau::seal_card_password(&public, "135790")),
+    };
+    let key = world.key(user);
+    world
+        .persist(move |ground, tenant| {
+            let (ask, key) = (ask.clone(), key.clone());
+            async move { people::bind_level2(&ground, &tenant, user, binding, &ask, key).await }
+        })
+        .await?;
+    Ok(binding)
+}
+
+async fn billed(world: &World, number: usize) -> (BillId, String) {
+    let patient = Patient {
+        psn_name: PersonName::new(name(number)),
+        psn_cert_type: "01".into(),
+        certno: CertNo::new(certno(number)),
+        visit_card_no: None,
+    };
+    let catalogue = Catalogue::builtin();
+    let now = world.clock.china();
+    let draft =
+        world.outside.his.lock().expect("one thread").issue(&catalogue, 7, patient, &Wish::default(), false, now);
+    let bill_no = draft.bill_no.clone();
+    let bill = world
+        .persist(move |ground, tenant| {
+            let draft = draft.clone();
+            async move { bills::take(&ground, &tenant, &HOSPITAL.parse().expect("a code"), &draft, None).await }
+        })
+        .await
+        .expect("the hospital's bills are sound");
+    (bill, bill_no)
+}
+
+async fn pay_bill(
+    world: &Arc<World>,
+    number: usize,
+    user: ChannelUserId,
+    binding: BindingId,
+    bill: BillId,
+    bill_no: &str,
+) {
+    let clock = &world.clock;
+    let rough = world.trouble.crashes > 0;
+    let mode = if clock.percent(80) { Mode::Insured } else { Mode::CashOnly };
+    let ask = OrderAsk { bill_id: bill, mode, use_account: clock.percent(60) };
+    let key = world.key(user);
+    let opened = world
+        .persist(move |ground, tenant| {
+            let (ask, key) = (ask.clone(), key.clone());
+            async move { open::open(&ground, &tenant, user, &ask, key, None).await }
+        })
+        .await;
+    let Ok(opened) = opened else { return };
+    let opened: Value = serde_json::from_slice(&opened).expect("an order");
+    let id: OrderId = opened["id"].as_str().expect("an id").parse().expect("an id");
+    if rough {
+        meddle(world, user, binding, id, bill_no);
+    }
+    if mode == Mode::Insured {
+        authorise(world, number, user, id).await;
+    } else {
+        world.until(id, |order| matches!(order.state, State::Priced { .. })).await;
+        let key = world.key(user);
+        let _ = world
+            .persist(move |ground, tenant| {
+                let (ask, key) = (PayAsk { phone: None, code: None, card_no: None }, key.clone());
+                async move { pay::pay(&ground, &tenant, user, id, &ask, key, None).await }
+            })
+            .await;
+    }
+    take_wallet(world, number, id, rough).await;
+    let order = world.until(id, ended).await;
+    if rough && matches!(order.state, State::Completed { .. }) && clock.percent(20) {
+        give_back(world, &order).await;
+    }
+}
+
+/// Code and payment, several times where the price changes or the code dies.
+async fn authorise(world: &World, number: usize, user: ChannelUserId, id: OrderId) {
+    for _ in 0..12 {
+        let order = world.until(id, |order| !matches!(order.state, State::Created)).await;
+        if !matches!(order.state, State::Priced { .. }) {
+            world.clock.pause(3_000).await;
+            let order = world.order(id);
+            if ended(&order) || matches!(order.state, State::Prepaying { .. } | State::Collecting { .. } | State::Paid { .. })
+            {
+                return;
+            }
+            continue;
+        }
+        let key = world.key(user);
+        let _ = world
+            .persist(move |ground, tenant| {
+                let key = key.clone();
+                async move { code::issue(&ground, &tenant, user, id, key, None).await }
+            })
+            .await;
+        world.clock.pause(9_000).await;
+        let digits = world.outside.newest_code(phone(number).expose()).unwrap_or_else(|| "000000".into());
+        let digits = if world.clock.percent(8) { "999999".to_owned() } else { digits };
+        let ask = PayAsk {
+            phone: Some(phone(number)),
+            code: Some(OneTimeCode::new(digits)),
+            card_no: Some(CardNo::new(card(number))),
+        };
+        let key = world.key(user);
+        let paid = world
+            .persist(move |ground, tenant| {
+                let (ask, key) = (ask.clone(), key.clone());
+                async move { pay::pay(&ground, &tenant, user, id, &ask, key, None).await }
+            })
+            .await;
+        if paid.is_ok() {
+            world.clock.pause(4_000).await;
+        }
+    }
+}
+
+async fn take_wallet(world: &Arc<World>, number: usize, id: OrderId, rough: bool) {
+    let waiting = |order: &Order| matches!(order.state, State::Collecting { .. } | State::Paid { .. });
+    let Ok(order) = tokio::time::timeout(Duration::from_secs(1200), world.until(id, waiting)).await else { return };
+    let State::Collecting { prepay_id, .. } = &order.state else { return };
+    let never = rough && world.clock.percent(10);
+    if never {
+        return;
+    }
+    let late = rough && world.clock.percent(8);
+    if late {
+        // Pays long after everything was closed, and the wallet lets it land.
+        tokio::time::sleep(Duration::from_secs(150)).await;
+        world.outside.pay(prepay_id, &Openid::new(format!("openid{number}")), true);
+    } else {
+        world.clock.pause(6_000).await;
+        if !world.outside.pay(prepay_id, &Openid::new(format!("openid{number}")), false) {
+            return;
+        }
+    }
+    // Only the wallet can tell of a payment after the end; one in time is also found by asking.
+    let notices = if rough { world.clock.below(3).max(u32::from(late)) } else { 1 };
+    for _ in 0..notices {
+        world.clock.pause(2_000).await;
+        notice(world, &order).await;
+    }
+}
+
+/// The wallet's notice, as its handler hands it to the desk.
+async fn notice(world: &World, order: &Order) {
+    let out_trade_no = platform::domain::order::out_trade_no(order.id);
+    let record = world.outside.wallet.lock().expect("one thread").query("1900007291", MERCHANT, &out_trade_no);
+    let Ok(record) = record else { return };
+    let Some(transaction_id) = record["transaction_id"].as_str() else { return };
+    let taken = Taken {
+        out_trade_no,
+        transaction_id: transaction_id.to_owned(),
+        amount: Fen::new(record["amount"]["total"].as_i64().expect("an amount")),
+        success_time_us: chrono::DateTime::parse_from_rfc3339(record["success_time"].as_str().expect("a time"))
+            .expect("RFC 3339")
+            .timestamp_micros(),
+    };
+    let (id, tenant_id) = (order.id, world.tenant);
+    // The wallet repeats a notice until it is heard.
+    loop {
+        let taken = taken.clone();
+        let heard = world.call(move |ground, _| async move {
+            let command = Command {
+                tenant: tenant_id,
+                event_id: EventId::from_uuid(ground.clock.fresh()),
+                what: What::Order(id, Event::WalletPaid(taken)),
+                answers: None,
+                key: None,
+                trace_id: None,
+            };
+            ground.desk.tell(command).await
+        });
+        match heard.await {
+            Some(Outcome::Refused(refusal)) if refusal.code.again() != Again::AfterLooking => {}
+            Some(_) => return,
+            None => {}
+        }
+        world.clock.pause(3_000).await;
+    }
+}
+
+/// Cancels, window claims and losses, at any moment of the order's life.
+fn meddle(world: &Arc<World>, user: ChannelUserId, binding: BindingId, id: OrderId, bill_no: &str) {
+    let dice = world.clock.below(100);
+    let (world, bill_no) = (Arc::clone(world), bill_no.to_owned());
+    tokio::spawn(async move {
+        world.clock.pause(40_000).await;
+        match dice {
+            0..12 => {
+                let key = world.key(user);
+                let _ = world
+                    .persist(move |ground, tenant| {
+                        let key = key.clone();
+                        async move { open::cancel(&ground, &tenant, user, id, key, None).await }
+                    })
+                    .await;
+            }
+            12..24 => {
+                let _ = world
+                    .persist(move |ground, tenant| {
+                        let bill_no = bill_no.clone();
+                        let hospital = HOSPITAL.parse().expect("a code");
+                        async move { bills::claim(&ground, tenant.id, &hospital, &bill_no, None).await }
+                    })
+                    .await;
+            }
+            24..28 => {
+                let key = world.key(user);
+                let _ = world
+                    .persist(move |ground, tenant| {
+                        let key = key.clone();
+                        async move { people::report_loss(&ground, &tenant, user, binding, key).await }
+                    })
+                    .await;
+            }
+            _ => {}
+        }
+    });
+}
+
+async fn give_back(world: &World, order: &Order) {
+    let part = order.insured.is_none() && world.clock.percent(50);
+    let ask = schema::his::RefundAsk {
+        refund_no: format!("R-{}", order.bill.bill_no),
+        bill_no: order.bill.bill_no.clone(),
+        amount_fen: part.then(|| Fen::new(1)),
+        reason: "退药".into(),
+    };
+    let _ = world
+        .persist(move |ground, tenant| {
+            let ask = ask.clone();
+            let hospital = HOSPITAL.parse().expect("a code");
+            async move { refund::asked(&ground, tenant.id, &hospital, &ask, None).await }
+        })
+        .await;
+}
+
+fn verdict(world: &World, in_time: bool) -> Verdict {
+    let mut faults = Vec::new();
+    let orders = world.store.orders_in(None, 10_000).expect("readable");
+    let mut by_state = BTreeMap::<String, usize>::new();
+    for order in &orders {
+        *by_state.entry(order.state.place().word().to_owned()).or_default() += 1;
+        if !ended(order) {
+            faults.push(format!("order {} never ended: {:?}", order.id, order.state.place()));
+        }
+    }
+    if !in_time {
+        faults.push("actions were still waiting at the end".into());
+    }
+    let ledger = world.store.verify(world.tenant).expect("readable");
+    faults.extend(ledger.violations.iter().map(|v| format!("{} of {}: {}", v.invariant.id(), v.of, v.found)));
+    let net = |prefix: &str| {
+        let lines = ledger.accounts.iter().filter(|(account, _)| account.starts_with(prefix));
+        lines.map(|(_, amount)| amount.get()).sum::<i64>()
+    };
+    let bureau = world.outside.bureau.lock().expect("one thread").books();
+    if !bureau.balanced || bureau.charged_twice > 0 {
+        faults.push(format!("the bureau's books: {bureau:?}"));
+    }
+    let at_bureau: i64 = bureau
+        .callers
+        .iter()
+        .filter(|book| book.origin == "tongfu")
+        .map(|book| book.fund_fen.get() + book.account_fen.get())
+        .sum();
+    if at_bureau != net("bureau:") {
+        faults.push(format!("the bureau has {at_bureau} fen of ours, our postings say {}", net("bureau:")));
+    }
+    let wallet = world.outside.wallet.lock().expect("one thread");
+    let books = wallet.books().expect("sums");
+    if wallet.paid_twice().expect("sums") > 0 {
+        faults.push("somebody paid a bill twice in the wallet".into());
+    }
+    if books.net_fen.get() != net("wallet:") {
+        faults.push(format!("the wallet holds {} fen, our postings say {}", books.net_fen.get(), net("wallet:")));
+    }
+    let mut published = world.published.lock().expect("one thread").clone();
+    published.sort_unstable();
+    published.dedup();
+    for order in &orders {
+        let numbers: Vec<i64> =
+            published.iter().filter(|(id, _)| *id == order.id).map(|(_, number)| *number).collect();
+        if numbers != (1..=order.version).collect::<Vec<_>>() {
+            faults.push(format!("records of {}: {numbers:?} up to version {}", order.id, order.version));
+        }
+    }
+    Verdict { orders: by_state, faults, story: story(world, &orders) }
+}
+
+fn story(world: &World, orders: &[Order]) -> String {
+    let mut lines = String::new();
+    for order in orders {
+        let story = world.store.story(order.id).expect("readable").expect("a story");
+        for row in story.history {
+            lines.push_str(&format!("{} {} {} {} {}\n", order.id, row.version, row.at_us, row.event, row.to));
+        }
+    }
+    if std::env::var("SEED").is_ok() {
+        println!("{lines}");
+    }
+    lines
+}
