@@ -46,9 +46,12 @@ impl WorkQueue {
         self.inner().offers.len()
     }
 
-    /// Puts an item on offer at its place in the order of arrival.
+    /// Puts an item on offer at its place in the order of arrival, unless it is there.
     pub(crate) fn offer(&self, seq: i64, item: WorkItem) {
         let mut inner = self.inner();
+        if inner.offers.contains_key(&seq) {
+            return;
+        }
         inner.places.insert(item.id, seq);
         inner.offers.insert(seq, Offer { item: Arc::new(item), quiet_until: None });
         drop(inner);

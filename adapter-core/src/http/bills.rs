@@ -1,5 +1,7 @@
 //! Bills: a new one, withdrawn, claimed by the window.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schema::bill::BillDraft;
 use schema::his::ClaimAnswer;
@@ -117,7 +119,7 @@ pub(crate) async fn claim(
 }
 
 async fn take_back(
-    core: &Core,
+    core: &Arc<Core>,
     trace: &Trace,
     kind: AskKind,
     bill_no: String,

@@ -1,5 +1,7 @@
 //! Money back.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schema::his::{RefundAsk, RefundView};
 use schema::link::{Body, Reply, ToPlatform};
@@ -69,7 +71,7 @@ pub(crate) async fn get(
 }
 
 /// Asks for the refund, or again for its state: the same number with the same content is one refund.
-async fn refund(core: &Core, ask: RefundAsk, trace: &Trace) -> Result<RefundView, Refused> {
+async fn refund(core: &Arc<Core>, ask: RefundAsk, trace: &Trace) -> Result<RefundView, Refused> {
     let refund_no = ask.refund_no.clone();
     let reply = asks::change(core, AskKind::Refund, &refund_no, &ToPlatform::Refund(ask), trace.id())
         .await

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::LinkState;
 use super::dial::{Opened, Socket};
 use crate::asks::is_passing;
-use crate::core::Core;
+use crate::core::{Core, unbroken};
 use crate::journal::{NewWork, Received};
 use crate::settings::ms;
 
@@ -166,7 +166,7 @@ impl Conversation<'_> {
         let checked = check(&text, &self.platform);
         async move {
             match checked {
-                Ok((frame, body)) => act(&core, frame, body).await,
+                Ok((frame, body)) => unbroken(async move { act(&core, frame, body).await }).await.unwrap_or_default(),
                 Err(Unfit::Unreadable(detail)) => {
                     tracing::warn!(detail, "a message of the platform is no frame");
                     None
@@ -216,7 +216,11 @@ async fn act(core: &Arc<Core>, frame: Box<Frame>, body: Body) -> Option<String> 
                     core.offer(seq, frame.id, frame.trace_id, received_us, ask);
                     None
                 }
-                Ok(Received::Waiting) => None,
+                // Usually it is on offer; if its first commit was answered with a fault it is not yet.
+                Ok(Received::Waiting { seq, received_us }) => {
+                    core.offer(seq, frame.id, frame.trace_id, received_us, ask);
+                    None
+                }
                 Ok(Received::Answered(answer)) => {
                     Some(signed_text(core, answer.id, Some(answer.re), answer.trace_id, &answer.payload))
                 }
