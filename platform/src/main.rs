@@ -265,10 +265,8 @@ fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<Exi
         }
         TenantCommand::List => {
             let rows = startup::open_store(settings, Access::ReadOnly)?.tenants().map_err(said)?;
-            let rows: Vec<_> = rows
-                .iter()
-                .map(|row| json!({ "tenant_id": row.id, "area": row.area, "name": row.name }))
-                .collect();
+            let rows: Vec<_> =
+                rows.iter().map(|row| json!({ "tenant_id": row.id, "area": row.area, "name": row.name })).collect();
             answer(cli, &json!(rows))
         }
     }

@@ -73,12 +73,12 @@ impl Master {
                 "keys.master_file {shown}: others can read it; chmod 600 / 其他用户可读，请改为600权限"
             )));
         }
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| CannotStart(format!("keys.master_file {shown}: {error}")))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| CannotStart(format!("keys.master_file {shown}: {error}")))?;
         let bytes = hex::decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes.map(Master).ok_or_else(|| {
-            CannotStart(format!("keys.master_file {shown}: must be 64 hex digits / 应为64位十六进制数"))
-        })
+        bytes
+            .map(Master)
+            .ok_or_else(|| CannotStart(format!("keys.master_file {shown}: must be 64 hex digits / 应为64位十六进制数")))
     }
 
     /// Makes a key file that only its owner can read; refuses to replace one.
@@ -86,8 +86,7 @@ impl Master {
         let mut bytes = [0_u8; 32];
         clock.fill(&mut bytes);
         let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let written =
-            file.and_then(|mut file| std::io::Write::write_all(&mut file, hex::encode(bytes).as_bytes()));
+        let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, hex::encode(bytes).as_bytes()));
         written.map_err(|error| CannotStart(format!("keys.master_file {}: {error}", path.display())))
     }
 
@@ -112,7 +111,8 @@ impl Master {
 
 /// Opens the store that the settings name.
 pub fn open_store(settings: &Settings, access: Access) -> Result<SqliteStore, CannotStart> {
-    SqliteStore::open_url(&settings.store.url, access).map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
+    SqliteStore::open_url(&settings.store.url, access)
+        .map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
 }
 
 /// Seals a tenant's parties into a row.
@@ -249,14 +249,7 @@ impl ServesTenants {
     fn look(&self, settings: &Settings, store: &dyn Store, tenants: &Tenants) -> Result<(), CannotStart> {
         for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
             if tenants.get(row.id).is_err() {
-                tenants.put(tenant(
-                    &self.master,
-                    &row,
-                    settings,
-                    &self.outbound,
-                    &self.clock,
-                    &self.public_url,
-                )?);
+                tenants.put(tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url)?);
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use platform::domain::order::Event;
 use platform::store::sqlite::{Access, OpenError, SqliteStore};
-use platform::store::{Change, Commit, Store, StoreError, Subject, Want};
+use platform::store::{Change, Commit, DeskStore, Store, StoreError, Subject, Want};
 use schema::ids::OrderId;
 use store_contract::Engine;
 use store_contract::world::World;

@@ -21,6 +21,10 @@ const NAME_MAX: usize = 40;
 /// Reads a body. An empty one counts as `{}`.
 pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let bytes = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
+    // Every body of ours is an object; serde would read a list as one, field by field.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(Refusal::faulty(Code::Malformed, vec![Fault::new(".", "应为对象", "must be an object")]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let first = match serde_path_to_error::deserialize(&mut reader) {
         Ok(value) => match reader.end() {
@@ -29,7 +33,7 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         },
         Err(error) => error,
     };
-    let Ok(document) = serde_json::from_slice::<Value>(bytes) else { return Err(not_json(first.inner())) };
+    let document = serde_json::from_slice::<Value>(bytes).map_err(|error| not_json(&error))?;
     let faults = all::<T>(document);
     if faults.is_empty() {
         // What only the text shows: the same field twice.
@@ -254,7 +258,7 @@ mod tests {
             ),
             (r#"[1]"#, vec![". must be an object"]),
             (r#"{"bill_id":"#, vec!["line 1 column 11 is not valid JSON"]),
-            (r#"{} {}"#, vec!["bill_id is required", "mode is required", "use_account is required"]),
+            (r#"{} {}"#, vec!["line 1 column 4 is not valid JSON"]),
         ] {
             let mut found = places::<OrderAsk>(body);
             let mut wanted: Vec<String> = wanted.into_iter().map(str::to_owned).collect();

@@ -20,9 +20,9 @@ use schema::sign::PublicKey;
 
 use super::conn::{CommitUnknown, Conn, Tx};
 use super::{
-    BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DueAction, FirstAnswer, InstitutionRow,
-    LedgerSums, DeskStore, Store, StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers, bills, desk,
-    institutions, ledger, legs, orders, people, records, refunds, tenants,
+    BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction, FirstAnswer,
+    InstitutionRow, LedgerSums, Store, StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers,
+    bills, desk, institutions, ledger, legs, orders, people, records, refunds, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;

@@ -369,8 +369,12 @@ fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -
         parties: Sealed::from_bytes(vec![]),
     };
     store.add_tenant(&row).expect("a tenant");
-    let channel =
-        ChannelRow { tenant, id: ChannelId::from_uuid(uuid::Uuid::from_u128(1)), name: "app".into(), key_hash: [1; 32] };
+    let channel = ChannelRow {
+        tenant,
+        id: ChannelId::from_uuid(uuid::Uuid::from_u128(1)),
+        name: "app".into(),
+        key_hash: [1; 32],
+    };
     store.add_channel(&channel).expect("a channel");
     store
         .put_institution(&InstitutionRow {
@@ -575,7 +579,8 @@ async fn authorise(world: &World, number: usize, user: ChannelUserId, id: OrderI
         if !matches!(order.state, State::Priced { .. }) {
             world.clock.pause(3_000).await;
             let order = world.order(id);
-            if ended(&order) || matches!(order.state, State::Prepaying { .. } | State::Collecting { .. } | State::Paid { .. })
+            if ended(&order)
+                || matches!(order.state, State::Prepaying { .. } | State::Collecting { .. } | State::Paid { .. })
             {
                 return;
             }
@@ -774,8 +779,7 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
     published.sort_unstable();
     published.dedup();
     for order in &orders {
-        let numbers: Vec<i64> =
-            published.iter().filter(|(id, _)| *id == order.id).map(|(_, number)| *number).collect();
+        let numbers: Vec<i64> = published.iter().filter(|(id, _)| *id == order.id).map(|(_, number)| *number).collect();
         if numbers != (1..=order.version).collect::<Vec<_>>() {
             faults.push(format!("records of {}: {numbers:?} up to version {}", order.id, order.version));
         }

@@ -12,7 +12,7 @@ use platform::parties::link::{Address, Links};
 use platform::parties::outbound::{Failure, Outbound, Request, Response};
 use platform::parties::sms::{Sms, SmsGateway};
 use platform::parties::wallet::{
-    Notice, NotBelieved, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
+    NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
 };
 use sandbox::bureau::core::Reception;
 use sandbox::fault::Fault;
@@ -138,8 +138,7 @@ impl Outside {
 
     /// A person pays in the wallet; `late` even though the order is closed.
     pub fn pay(&self, prepay_id: &str, openid: &Openid, late: bool) -> bool {
-        let request =
-            PayRequest { prepay_id: prepay_id.into(), openid: openid.expose().into(), at_most_fen: None };
+        let request = PayRequest { prepay_id: prepay_id.into(), openid: openid.expose().into(), at_most_fen: None };
         let lateness = if late { Lateness::Lands } else { Lateness::Refused };
         let now = self.clock.china();
         self.wallet.lock().expect("one thread").pay(&request, lateness, now).is_ok()
@@ -148,8 +147,8 @@ impl Outside {
     /// The newest six digits a phone was sent.
     pub fn newest_code(&self, phone: &str) -> Option<String> {
         let sms = self.sms.lock().expect("one thread");
-        let codes = sms.inbox(phone, 0).into_iter().filter(|message| message.message.text.contains("验证码"));
-        codes.last().map(|message| message.message.text.chars().filter(char::is_ascii_digit).take(6).collect())
+        let mut codes = sms.inbox(phone, 0).into_iter().filter(|message| message.message.text.contains("验证码"));
+        codes.next_back().map(|message| message.message.text.chars().filter(char::is_ascii_digit).take(6).collect())
     }
 
     fn wallet_call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -256,7 +255,8 @@ impl Wallet for Outside {
     }
 
     async fn query(&self, merchant: &str, out_trade_no: &str) -> Answer<TradeState> {
-        let path = format!("/v3/pay/partner/transactions/out-trade-no/{out_trade_no}?sp_mchid={SP}&sub_mchid={merchant}");
+        let path =
+            format!("/v3/pay/partner/transactions/out-trade-no/{out_trade_no}?sp_mchid={SP}&sub_mchid={merchant}");
         let answer = self.wallet_answer("GET", &path, Value::Null).await;
         answer.map(|(status, value)| match (status, value["trade_state"].as_str()) {
             (404, _) => TradeState::Nothing,
@@ -370,11 +370,9 @@ impl Links for Outside {
         let reply = self.his.lock().expect("one thread").perform(message, &ask, &mut Port(self), self.clock.china());
         self.travel().await;
         match (luck, reply) {
-            (Luck::Fair, Some(Reply::Refused(problem))) => Answer::Refused(Refused {
-                code: problem.code.to_string(),
-                words: problem.title,
-                busy: false,
-            }),
+            (Luck::Fair, Some(Reply::Refused(problem))) => {
+                Answer::Refused(Refused { code: problem.code.to_string(), words: problem.title, busy: false })
+            }
             (Luck::Fair, Some(reply)) => Answer::Done(reply),
             _ => {
                 tokio::time::sleep(timeout).await;
