@@ -11,14 +11,17 @@ mod paper;
 
 use std::collections::BTreeSet;
 
-use paper::{BILL, INSUTYPE, MERCHANT, Paper, RULES, Shape, T0_US, balanced, hash, split};
+use paper::{INSUTYPE, MERCHANT, Paper, RULES, Shape, T0_US, balanced, hash, split};
 use platform::domain::action::Planned;
 use platform::domain::code::IssuedCode;
-use platform::domain::order::{Decision, Event, Inputs, Order, Place, PriceCame, State, TABLE, Taken, Undone};
-use platform::domain::refund::{self, Refund, RefundAsked, RefundEvent};
+use platform::domain::deadline::Rules;
+use platform::domain::order::{
+    Decision, Event, Inputs, Order, Owner, Place, PriceCame, State, TABLE, Taken, Undone, Why,
+};
+use platform::domain::refund::{self, RefundAsked, RefundEvent, Returned};
 use platform::domain::settlement::{Clearing, Settlement};
 use schema::his::{Guidance, Invoice};
-use schema::ids::MessageId;
+use schema::ids::{MessageId, RefundId};
 use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 use schema::seal::Sealed;
@@ -61,31 +64,30 @@ struct Page {
     now_us: i64,
     last: Decision,
     settle_msgid: String,
-    undone: i64,
     seen: Seen,
 }
 
-/// What a page has shown: the transitions, and the orders and refunds as they were in between.
+/// What a page has shown: the transitions, and the papers as they lay there in between, each with its instant.
 #[derive(Default)]
 struct Seen {
     moves: BTreeSet<(Place, &'static str, Option<Place>)>,
     refund_moves: BTreeSet<(&'static str, &'static str, &'static str)>,
-    orders: Vec<Order>,
-    refunds: Vec<(Refund, Order)>,
+    papers: Vec<(Paper, i64)>,
 }
 
 impl Page {
-    fn open(shape: Shape, can_ask_by_visit: bool) -> Page {
-        let (paper, last) = Paper::open((1, 1), shape, (paper::binding(), can_ask_by_visit), RULES, T0_US)
+    fn open(shape: Shape, can_ask_by_visit: bool, rules: Rules) -> Page {
+        let (paper, last) = Paper::open((1, 1), shape, (paper::binding(), can_ask_by_visit), rules, T0_US)
             .expect("an open bill may be paid");
-        let seen = Seen { orders: vec![paper.order.clone()], ..Seen::default() };
-        Page { paper, now_us: T0_US, last, settle_msgid: String::new(), undone: 0, seen }
+        let seen = Seen { papers: vec![(paper.clone(), T0_US)], ..Seen::default() };
+        Page { paper, now_us: T0_US, last, settle_msgid: String::new(), seen }
     }
 
     /// The page after these lines, for pages that begin later in the journey.
     fn then(mut self, lines: &[Line]) -> Page {
         for line in lines {
-            self.say(line).unwrap_or_else(|refusal| panic!("{line:?}: {refusal:?}"));
+            let said = self.say(line);
+            assert!(said.is_ok(), "{line:?}: {said:?}");
         }
         self
     }
@@ -170,10 +172,9 @@ impl Page {
         }
         let broken = self.paper.broken(order.state.place().holds_bill(), holds_person(order));
         assert!(broken.is_empty(), "{broken:?}");
-        self.seen.orders.push(order.clone());
-        self.seen.refunds.extend(self.paper.refunds.last().map(|refund| (refund.clone(), order.clone())));
         if let Ok(decision) = &decided {
             self.last = decision.clone();
+            self.seen.papers.push((self.paper.clone(), self.now_us));
         }
         decided
     }
@@ -527,16 +528,22 @@ fn cash_abnormal() -> Line {
 // ——— where pages begin ———
 
 fn insured() -> Page {
-    Page::open(Shape::Insured, true)
+    Page::open(Shape::Insured, true, RULES)
 }
 
 /// The bureau's dialect finds no settlement by visit.
 fn insured_without_question() -> Page {
-    Page::open(Shape::Insured, false)
+    Page::open(Shape::Insured, false, RULES)
+}
+
+/// Patience ends while the price still holds; no question by visit.
+fn settling_without_patience(can_ask_by_visit: bool) -> Page {
+    let rules = Rules { patience_ms: 300_000, ..RULES };
+    Page::open(Shape::Insured, can_ask_by_visit, rules).then(&[price(MIXED), code(1), authorise(1)])
 }
 
 fn cash_only() -> Page {
-    Page::open(Shape::CashOnly, true)
+    Page::open(Shape::CashOnly, true, RULES)
 }
 
 fn priced() -> Page {
@@ -641,8 +648,7 @@ macro_rules! pages {
                 let page = $begin.read(vec![$(($line, $expected)),*]);
                 all.moves.extend(page.moves);
                 all.refund_moves.extend(page.refund_moves);
-                all.orders.extend(page.orders);
-                all.refunds.extend(page.refunds);
+                all.papers.extend(page.papers);
             )*
             all
         }
@@ -909,6 +915,27 @@ pages! {
         reversed() => "Created | | price | bill";
     }
 
+    a_busy_bureau_is_asked_again_under_a_suspension_too: settling_without_patience(true) => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settle_busy() => "Suspended(bureau_silent) | | settle@5s | bill person";
+        settle_lost() => "Suspended(bureau_silent) | | reverse@90s | bill person";
+        reversed() => "Suspended(bureau_silent) | | ask_settle@90s | bill person";
+        not_found() => "Priced | | | bill";
+    }
+    a_suspended_2207_that_only_reversals_prove_leads_back_to_the_price: settling_without_patience(false) => {
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        reversed() => "Suspended(bureau_silent) | | reverse@90s | bill person";
+        reversed() => "Priced | | | bill";
+    }
+    a_suspended_2207_that_is_undone_leads_back_to_the_price: settling_without_patience(true) => {
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | ask_settle@90s | bill person";
+        found(MIXED) => "UndoingInsurance(settled_late) | pooled+6000 account+1500 payable-7500 | sms undo | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        undone() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
+    }
+
     // ——— 2208 before payment ———
 
     a_lost_2208_that_was_done_is_found_by_asking: undoing() => {
@@ -1058,6 +1085,7 @@ pages! {
     }
     a_prepay_refused_after_a_payment_of_another_amount_closes_the_wallet: prepaying() => {
         paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        prepay_busy() => "Suspended(amount_differs) | | prepay@5s | bill person";
         prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
     }
     a_payment_of_another_amount_on_closing_is_shown_to_finance: closing() => {
@@ -1416,6 +1444,18 @@ pages! {
         lost() => "Suspended(bureau_silent) | | | bill person";
         settle_busy() => "Closed(binding_lost) | | release |";
     }
+    a_loss_closes_a_suspended_order_once_nothing_is_proved: proving() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        lost() => "Suspended(bureau_silent) | | | bill person";
+        not_found() => "Closed(binding_lost) | | release |";
+    }
+    a_loss_closes_a_suspended_order_where_only_reversals_prove: settling_without_patience(false) => {
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | reverse@90s | bill person";
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        lost() => "Suspended(bureau_silent) | | | bill person";
+        reversed() => "Closed(binding_lost) | | release |";
+    }
     a_loss_after_payment_is_noted_and_changes_nothing: paid_mixed() => {
         lost() => "Paid | | | bill";
         rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
@@ -1424,6 +1464,287 @@ pages! {
     a_loss_after_the_end_is_no_event_of_the_order: completed() => {
         lost() => "refused NOT_NOW";
     }
+}
 
-    // FIXES
+// ——— the tables against the pages ———
+
+/// Transitions that a table allows and no page can show, and why.
+const NEVER_SHOWN: &[(Place, &str, Place, &str)] = &[];
+
+#[test]
+fn every_row_of_the_order_table_is_shown_and_every_transition_is_in_its_row() {
+    let seen = every_page();
+    let mut faults = Vec::new();
+    for row in TABLE {
+        let shown = |to: Option<Place>| seen.moves.contains(&(row.place, row.event, to));
+        if row.to.is_empty() && !shown(None) {
+            faults.push(format!("{:?} + {} never refused on any page", row.place, row.event));
+        }
+        for to in row.to {
+            let never = NEVER_SHOWN
+                .iter()
+                .any(|(place, event, there, _)| (*place, *event, *there) == (row.place, row.event, *to));
+            if shown(Some(*to)) == never {
+                let word = if never { "is excused and yet shown" } else { "is on no page" };
+                faults.push(format!("{:?} + {} -> {to:?} {word}", row.place, row.event));
+            }
+        }
+    }
+    for (place, event, to) in &seen.moves {
+        let row = TABLE.iter().find(|row| row.place == *place && row.event == *event);
+        let listed = match (row, to) {
+            (Some(row), Some(to)) => row.to.contains(to),
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        if !listed {
+            faults.push(format!("{place:?} + {event} led to {to:?}, which its row does not list"));
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn every_row_of_the_refund_table_is_shown_and_every_transition_is_in_its_row() {
+    let seen = every_page().refund_moves;
+    let listed: BTreeSet<_> =
+        refund::TABLE.iter().flat_map(|row| row.to.iter().map(|to| (row.state, row.event, *to))).collect();
+    assert_eq!(seen, listed);
+}
+
+/// One of every event there is, each in its shortest form.
+fn one_of_each() -> Vec<Event> {
+    let lines = [
+        price(MIXED),
+        price_refused(),
+        price_lost(),
+        stale(),
+        code(1),
+        authorise(1),
+        settled(MIXED),
+        settle_refused(),
+        settle_lost(),
+        reversed(),
+        reverse_lost(),
+        found(MIXED),
+        not_found(),
+        question_lost(),
+        undone(),
+        undo_refused(),
+        undo_lost(),
+        undo_found(),
+        stands(),
+        undo_question_lost(),
+        prepaid(),
+        prepay_refused(),
+        prepay_lost(),
+        paid(2_500),
+        not_paid(),
+        wallet_closed(),
+        booked(),
+        rejected(),
+        tell_lost(),
+        not_booked(),
+        cancel(),
+        claim(),
+        order(Event::BindingLost),
+        too_early(),
+        refund_all(),
+    ];
+    let mut events: Vec<Event> = lines
+        .into_iter()
+        .filter_map(|line| match line {
+            Line::Order(event) => Some(event),
+            _ => None,
+        })
+        .collect();
+    let ended = Returned {
+        refund: RefundId::from_uuid(Uuid::from_u128(4)),
+        amount: Fen::ZERO,
+        cash: Fen::ZERO,
+        undo_setl_id: None,
+        done: true,
+        words: None,
+    };
+    events.push(Event::RefundEnded(ended));
+    events
+}
+
+fn one_of_each_refund() -> Vec<RefundEvent> {
+    let lines = [
+        back_undone(),
+        back_refused(),
+        back_lost(),
+        back_stands(),
+        cash_back(),
+        cash_lost(),
+        cash_unheard_of(),
+        cash_refused(),
+        cash_abnormal(),
+    ];
+    lines
+        .into_iter()
+        .filter_map(|line| match line {
+            Line::Refund(event) => Some(event),
+            _ => None,
+        })
+        .collect()
+}
+
+fn listed(place: Place, event: &Event) -> bool {
+    TABLE.iter().any(|row| row.place == place && row.event == event.kind())
+}
+
+#[test]
+fn every_unlisted_pair_of_an_order_is_refused_naming_both_sides() {
+    let events = one_of_each();
+    let kinds: BTreeSet<_> = events.iter().map(Event::kind).collect();
+    assert!(TABLE.iter().all(|row| kinds.contains(row.event)), "an event of the table has no example");
+    let mut pairs = BTreeSet::new();
+    for (paper, now_us) in every_page().papers {
+        let place = paper.place();
+        for event in events.iter().filter(|event| !listed(place, event)) {
+            let mut after = paper.clone();
+            let refusal = after.event(event, now_us).expect_err("an unlisted pair");
+            assert_eq!(refusal.code, Code::NotNow, "{place:?} + {}", event.kind());
+            for side in [place.word(), event.kind()] {
+                assert!(refusal.detail.contains(side), "{place:?} + {}: {}", event.kind(), refusal.detail);
+            }
+            assert_eq!((after.order, after.postings), (paper.order.clone(), paper.postings.clone()));
+            pairs.insert((place, event.kind()));
+        }
+    }
+    assert_eq!(pairs.len() + TABLE.len(), Place::ALL.len() * kinds.len(), "every pair is listed or tried");
+}
+
+#[test]
+fn every_unlisted_pair_of_a_refund_is_refused_naming_both_sides() {
+    let events = one_of_each_refund();
+    let mut pairs = BTreeSet::new();
+    for (paper, now_us) in every_page().papers {
+        let Some(refund) = paper.refunds.last().cloned() else { continue };
+        let state = refund.state.word();
+        let listed =
+            |event: &RefundEvent| refund::TABLE.iter().any(|row| row.state == state && row.event == event.kind());
+        for event in events.iter().filter(|event| !listed(event)) {
+            let mut after = paper.clone();
+            let refusal = after.refund_event(refund.id, event, now_us).expect_err("an unlisted pair");
+            assert_eq!(refusal.code, Code::NotNow, "{state} + {}", event.kind());
+            for side in [state, event.kind()] {
+                assert!(refusal.detail.contains(side), "{state} + {}: {}", event.kind(), refusal.detail);
+            }
+            assert_eq!((after.order, after.refunds), (paper.order.clone(), paper.refunds.clone()));
+            pairs.insert((state, event.kind()));
+        }
+    }
+    assert_eq!(pairs.len() + refund::TABLE.len(), 6 * events.len(), "every pair is listed or tried");
+}
+
+/// What people and clocks say; everything else is an answer that somebody outside may give late.
+const NO_ANSWERS: [&str; 8] = [
+    "price_came",
+    "price_refused",
+    "price_unknown",
+    "price_stale",
+    "code_issued",
+    "authorised",
+    "cancelled",
+    "deadline_passed",
+];
+
+#[test]
+fn a_suspended_order_takes_every_answer_that_any_place_takes() {
+    for row in TABLE.iter().filter(|row| !NO_ANSWERS.contains(&row.event)) {
+        let taken = TABLE.iter().any(|other| other.place == Place::Suspended && other.event == row.event);
+        assert!(taken, "{:?} takes {}, a suspended order does not", row.place, row.event);
+    }
+}
+
+/// Learning is deciding as if the order still stood where it was: no posting, action or refund may differ, and what is
+/// known of the money afterwards is the same.
+#[test]
+fn a_suspended_order_learns_exactly_what_it_would_have_learned() {
+    let mut learned = BTreeSet::new();
+    for (paper, now_us) in every_page().papers {
+        if paper.place() == Place::Suspended {
+            continue;
+        }
+        // The window's claim is an act, not an answer: a suspended order refuses it in words of its own.
+        let answers = one_of_each().into_iter().filter(|event| event.kind() != "window_claimed");
+        for event in answers.filter(|event| listed(Place::Suspended, event)) {
+            let event = match (event, &paper.order.state) {
+                (Event::SettleDone(s), State::Settling { msgid }) => {
+                    Event::SettleDone(Box::new(Settlement { msgid: msgid.clone(), ..*s }))
+                }
+                (Event::RefundEnded(ended), State::Returning { refund, .. }) => {
+                    Event::RefundEnded(Returned { refund: *refund, amount: paper.order.refunding, ..ended })
+                }
+                (event, _) => event,
+            };
+            let (mut awake, mut suspended) = (paper.clone(), paper.clone());
+            suspended.order.state = State::Suspended {
+                from: Box::new(paper.order.state.clone()),
+                why: Why::BureauSilent,
+                owner: Owner::Bureau,
+            };
+            let about = format!("{:?} + {}", paper.place(), event.kind());
+            match (awake.event(&event, now_us), suspended.event(&event, now_us)) {
+                (Ok(seen), Ok(learns)) => {
+                    assert_eq!(seen.postings, learns.postings, "{about}");
+                    assert_eq!(seen.actions, learns.actions, "{about}");
+                    assert_eq!(seen.refund, learns.refund, "{about}");
+                    assert_eq!(money_facts(&seen.next), money_facts(&learns.next), "{about}");
+                    learned.insert((paper.place(), event.kind()));
+                }
+                (Err(seen), Err(learns)) => assert_eq!(seen.code, learns.code, "{about}"),
+                // A loss is noted under any suspension, whatever it would have meant before.
+                (_, Ok(_)) if event.kind() == "binding_lost" => {}
+                (seen, learns) => panic!("{about}: {seen:?} but suspended {learns:?}"),
+            }
+        }
+    }
+    for (place, event) in [
+        (Place::Settling, "settle_done"),
+        (Place::Proving, "settle_found"),
+        (Place::UndoingInsurance, "undo_done"),
+        (Place::AskingUndo, "undo_found"),
+        (Place::Collecting, "wallet_paid"),
+        (Place::UndoingInsurance, "wallet_paid"),
+        (Place::Returning, "refund_ended"),
+    ] {
+        assert!(learned.contains(&(place, event)), "{place:?} + {event} was never tried");
+    }
+}
+
+fn money_facts(order: &Order) -> impl PartialEq + std::fmt::Debug + use<> {
+    let (settled, taken) = (order.state.settled().cloned(), order.state.taken().cloned());
+    (settled, taken, order.refunded, order.refunding, order.strays.clone(), order.price.clone())
+}
+
+#[test]
+fn every_posting_carries_its_counterpartys_accounting_date() {
+    let mut page = completed().then(&[refund_all(), back_undone(), cash_back()]);
+    let mut dates: Vec<(String, i64, i64)> = page
+        .paper
+        .postings
+        .drain(..)
+        .map(|line| (short(&line.account.to_string()), line.amount.get(), (line.counterparty_at_us - T0_US) / S_US))
+        .collect();
+    dates.sort_by_key(|(_, _, at)| *at);
+    let line = |account: &str, amount, at| (account.to_owned(), amount, at);
+    assert_eq!(
+        dates,
+        [
+            line("pooled", 6_000, 1),
+            line("account", 1_500, 1),
+            line("payable", -7_500, 1),
+            line("pooled", -6_000, 2),
+            line("account", -1_500, 2),
+            line("payable", 7_500, 2),
+            line("wallet", 2_500, 3),
+            line("payable", -2_500, 3),
+            line("wallet", -2_500, 4),
+            line("payable", 2_500, 4),
+        ]
+    );
 }

@@ -546,7 +546,6 @@ impl Place {
     pub const fn holds_bill(self) -> bool {
         !matches!(self, Place::Closed)
     }
-
 }
 
 impl State {
@@ -939,9 +938,9 @@ table! {
     Doubting + "binding_lost" => flag -> [Doubting];
     Doubting + "window_claimed" => wait -> [];
     Doubting + "deadline_passed" => suspend_silent_bureau -> [Suspended];
-    Proving + "reverse_done" => proven_nothing -> [Priced, Created];
+    Proving + "reverse_done" => proven_nothing -> [Priced, Created, Closed];
     Proving + "reverse_unknown" => reverse_again -> [Proving];
-    Proving + "settle_not_found" => proven_nothing -> [Priced, Created];
+    Proving + "settle_not_found" => proven_nothing -> [Priced, Created, Closed];
     Proving + "settle_found" => settled_late -> [UndoingInsurance];
     Proving + "ask_settle_unknown" => ask_settle_again -> [Proving];
     Proving + "binding_lost" => flag -> [Proving];
@@ -1009,31 +1008,31 @@ table! {
     UndoingInsurance + "refund_ended" => stray_returned -> [UndoingInsurance];
     AskingUndo + "refund_ended" => stray_returned -> [AskingUndo];
     // Suspended orders learn
-    Suspended + "settle_done" => learn -> [Prepaying, Paid, UndoingInsurance, Suspended];
+    Suspended + "settle_done" => learn -> [Prepaying, Paid, UndoingInsurance];
     Suspended + "settle_refused" => learn -> [Suspended, Closed];
     Suspended + "settle_unknown" => learn -> [Suspended];
-    Suspended + "reverse_done" => learn -> [Suspended, Priced, Created];
+    Suspended + "reverse_done" => learn -> [Suspended, Priced, Created, Closed];
     Suspended + "reverse_unknown" => learn -> [Suspended];
-    Suspended + "settle_not_found" => learn -> [Priced, Created, Suspended];
-    Suspended + "settle_found" => learn -> [UndoingInsurance, Suspended];
+    Suspended + "settle_not_found" => learn -> [Priced, Created, Closed];
+    Suspended + "settle_found" => learn -> [UndoingInsurance];
     Suspended + "ask_settle_unknown" => learn -> [Suspended];
-    Suspended + "undo_done" => learn -> [Created, Priced, Closed, Suspended];
+    Suspended + "undo_done" => learn -> [Created, Priced, Closed];
     Suspended + "undo_refused" => learn -> [Suspended];
     Suspended + "undo_unknown" => learn -> [Suspended];
-    Suspended + "undo_found" => learn -> [Created, Priced, Closed, Suspended];
+    Suspended + "undo_found" => learn -> [Created, Priced, Closed];
     Suspended + "undo_stands" => learn -> [Suspended];
     Suspended + "ask_undo_unknown" => learn -> [Suspended];
     Suspended + "prepay_done" => learn -> [Suspended];
-    Suspended + "prepay_refused" => learn -> [Suspended];
+    Suspended + "prepay_refused" => learn -> [Suspended, ClosingWallet];
     Suspended + "prepay_unknown" => learn -> [Suspended];
     Suspended + "wallet_paid" => learn -> [Paid, Suspended];
     Suspended + "wallet_not_paid" => learn -> [Suspended];
     Suspended + "wallet_closed" => learn -> [UndoingInsurance, Closed, Suspended];
-    Suspended + "tell_booked" => learn -> [Completed, Suspended];
-    Suspended + "tell_rejected" => learn -> [Returning, Suspended];
+    Suspended + "tell_booked" => learn -> [Completed];
+    Suspended + "tell_rejected" => learn -> [Returning];
     Suspended + "tell_unknown" => learn -> [Suspended];
     Suspended + "tell_not_booked" => learn -> [Suspended];
-    Suspended + "refund_asked" => learn -> [Returning, Suspended];
+    Suspended + "refund_asked" => learn -> [Returning];
     Suspended + "refund_ended" => learn -> [Closed, Suspended];
     Suspended + "binding_lost" => flag -> [Suspended];
     Suspended + "window_claimed" => wait -> [];

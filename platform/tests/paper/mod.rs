@@ -8,9 +8,7 @@ use platform::domain::invariants::{self, Books};
 use platform::domain::order::{self, Decision, Event, Given, Insured, Order, Place};
 use platform::domain::posting::{self, Posting};
 use platform::domain::refund::{self, Refund, RefundEvent};
-use schema::ids::{
-    BillId, BindingId, ChannelUserId, InstitutionCode, MessageId, OrderId, RefundId, TenantId,
-};
+use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, MessageId, OrderId, RefundId, TenantId};
 use schema::money::Fen;
 use schema::refusal::Refusal;
 use schema::seal::Lookup;
@@ -18,15 +16,15 @@ use schema::split::Split;
 use uuid::Uuid;
 
 /// When every story begins: 2026-01-01 00:00 UTC.
-pub const T0_US: i64 = 1_767_225_600_000_000;
+pub(crate) const T0_US: i64 = 1_767_225_600_000_000;
 /// What every bill asks for.
-pub const BILL: Fen = Fen::new(10_000);
+pub(crate) const BILL: Fen = Fen::new(10_000);
 /// The institution's merchant at the wallet.
-pub const MERCHANT: &str = "1900000109";
+pub(crate) const MERCHANT: &str = "1900000109";
 /// 职工基本医疗保险.
-pub const INSUTYPE: &str = "310";
+pub(crate) const INSUTYPE: &str = "310";
 /// The waits and deadlines of `settings/default.toml`.
-pub const RULES: Rules = Rules {
+pub(crate) const RULES: Rules = Rules {
     price_ms: 60_000,
     priced_ms: 1_800_000,
     code_ms: 120_000,
@@ -41,7 +39,7 @@ pub const RULES: Rules = Rules {
 };
 
 /// A share of [`BILL`] each: pooled fund, other funds, own account, shared account, hospital, cash.
-pub const fn split(shares: [i64; 6]) -> Split {
+pub(crate) const fn split(shares: [i64; 6]) -> Split {
     Split {
         fund_fen: Fen::new(shares[0]),
         other_funds_fen: Fen::new(shares[1]),
@@ -53,13 +51,13 @@ pub const fn split(shares: [i64; 6]) -> Split {
 }
 
 /// The keyed hash of something personal.
-pub fn hash(of: u8) -> Lookup {
+pub(crate) fn hash(of: u8) -> Lookup {
     Lookup::from_slice(&[of; 32]).expect("32 bytes")
 }
 
 /// Which legs an order has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// 医保支付 by a level-2 binding.
     Insured,
     /// 自费.
@@ -68,26 +66,26 @@ pub enum Shape {
 
 /// One order and everything that is stored about it.
 #[derive(Debug, Clone)]
-pub struct Paper {
+pub(crate) struct Paper {
     /// The order.
-    pub order: Order,
+    pub(crate) order: Order,
     /// Its refunds, oldest first.
-    pub refunds: Vec<Refund>,
+    pub(crate) refunds: Vec<Refund>,
     /// Its postings.
-    pub postings: Vec<Posting>,
+    pub(crate) postings: Vec<Posting>,
     /// Records written.
-    pub records: i64,
+    pub(crate) records: i64,
     /// The binding as it is now.
-    pub binding: BindingFacts,
+    pub(crate) binding: BindingFacts,
     /// The bureau's dialect.
-    pub can_ask_by_visit: bool,
+    pub(crate) can_ask_by_visit: bool,
     bill: BillFacts,
     rules: Rules,
     fresh: u64,
 }
 
 /// The bill that order `number` pays, as it is before anybody opened an order.
-pub fn bill(number: u128) -> BillFacts {
+pub(crate) fn bill(number: u128) -> BillFacts {
     BillFacts {
         id: BillId::from_uuid(Uuid::from_u128(0xb111_0000 + number)),
         bill_no: format!("MZ{number:04}"),
@@ -100,13 +98,13 @@ pub fn bill(number: u128) -> BillFacts {
 }
 
 /// The payer's binding of level 2.
-pub fn binding() -> BindingFacts {
+pub(crate) fn binding() -> BindingFacts {
     BindingFacts { id: BindingId::from_uuid(Uuid::from_u128(7)), epoch: 1, level: 2, frozen: false, person: hash(9) }
 }
 
 impl Paper {
     /// Opens order `number` on bill `bill_number`; the numbers of one story differ.
-    pub fn open(
+    pub(crate) fn open(
         (number, bill_number): (u128, u128),
         shape: Shape,
         (binding, can_ask_by_visit): (BindingFacts, bool),
@@ -114,7 +112,7 @@ impl Paper {
         now_us: i64,
     ) -> Result<(Paper, Decision), Refusal> {
         let id = OrderId::from_uuid(Uuid::from_u128(0x0de4_0000 + number));
-        let insured = (shape == Shape::Insured).then(|| Insured {
+        let insured = (shape == Shape::Insured).then_some(Insured {
             binding: binding.id,
             epoch: binding.epoch,
             person: binding.person,
@@ -140,7 +138,7 @@ impl Paper {
     }
 
     /// Decides an event and books what was decided. A refusal changes nothing.
-    pub fn event(&mut self, event: &Event, now_us: i64) -> Result<Decision, Refusal> {
+    pub(crate) fn event(&mut self, event: &Event, now_us: i64) -> Result<Decision, Refusal> {
         self.fresh += 1;
         let msgid = self.msgid();
         let decision = order::next(&self.order, event, &self.given(&msgid, now_us))?;
@@ -149,7 +147,7 @@ impl Paper {
     }
 
     /// Decides an event of a refund and, in the same commit, what its end means for the order.
-    pub fn refund_event(&mut self, id: RefundId, event: &RefundEvent, now_us: i64) -> Result<Decision, Refusal> {
+    pub(crate) fn refund_event(&mut self, id: RefundId, event: &RefundEvent, now_us: i64) -> Result<Decision, Refusal> {
         self.fresh += 1;
         let msgid = self.msgid();
         let given = self.given(&msgid, now_us);
@@ -204,7 +202,7 @@ impl Paper {
     }
 
     /// Every sentence of the books that does not hold, given who holds the bill and the person.
-    pub fn broken(&self, bill_held_by_it: bool, person_held_by_it: bool) -> Vec<String> {
+    pub(crate) fn broken(&self, bill_held_by_it: bool, person_held_by_it: bool) -> Vec<String> {
         let books = Books {
             order: &self.order,
             refunds: &self.refunds,
@@ -218,12 +216,12 @@ impl Paper {
     }
 
     /// Where the order stands.
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         self.order.state.place()
     }
 }
 
 /// The lines of one commit balance.
-pub fn balanced(lines: &[Posting]) -> bool {
+pub(crate) fn balanced(lines: &[Posting]) -> bool {
     posting::sums_to_zero(lines)
 }
