@@ -14,7 +14,7 @@ build: prepare
 city: build ## a platform, two bureaus, a wallet, an SMS gateway, three hospitals and their people, until Ctrl-C
 	target/debug/sandbox city --dir $(CITY_DIR)
 
-test: build ## everything: units, contracts, tables, simulation, real processes, crashes
+test: prepare ## everything: units, contracts, tables, simulation, real processes, crashes
 	$(CARGO) test --workspace --no-fail-fast
 
 check: prepare ## format, lints, floors

@@ -6,10 +6,10 @@ use schema::bill::BillDraft;
 use schema::his;
 use schema::ids::MessageId;
 use schema::link::{Body, MOST_FRAME_BYTES, Reply, ToPlatform};
-use schema::refusal::{Code, Refusal};
+use schema::refusal::{Again, Code, Refusal};
 use tokio::sync::oneshot;
 
-use crate::core::Core;
+use crate::core::{Core, unbroken};
 use crate::journal::{AskKind, Asked, JournalFault, NewAsk};
 use crate::outbox::{About, Outgoing};
 use crate::settings::ms;
@@ -34,36 +34,19 @@ impl From<JournalFault> for Refusal {
 }
 
 /// Takes a bill: durable when this returns.
-pub(crate) async fn bill(core: &Core, draft: Box<BillDraft>, trace_id: &str) -> Result<BillTaken, Refusal> {
-    let bill_no = draft.bill_no.clone();
-    let payload = payload(&ToPlatform::Bill(draft))?;
-    let id = core.clock.message_id();
-    let new = NewAsk {
-        id,
-        kind: AskKind::Bill,
-        subject: bill_no.clone(),
-        payload: Arc::clone(&payload),
-        trace_id: trace_id.to_owned(),
-        anew: false,
-    };
-    let send = |id| {
-        core.outbox.add(Outgoing {
-            id,
-            about: About::NewBill(bill_no.clone()),
-            trace_id: trace_id.to_owned(),
-            payload: Some(Arc::clone(&payload)),
-            durable: true,
-        });
-    };
-    match core.journal.ask(&new).await? {
-        Asked::Stored => {
-            send(id);
-            Ok(BillTaken::Accepted)
+pub(crate) async fn bill(core: &Arc<Core>, draft: Box<BillDraft>, trace_id: &str) -> Result<BillTaken, Refusal> {
+    let subject = draft.bill_no.clone();
+    let question = Question::new(core, AskKind::Bill, &subject, &ToPlatform::Bill(draft), trace_id)?;
+    let asked = unbroken(async move {
+        let asked = question.store(question.core.clock.message_id(), false).await?;
+        match &asked {
+            Asked::Stored(id) | Asked::Already { id, reply: None } => question.core.outbox.add(question.outgoing(*id)),
+            Asked::Already { .. } | Asked::Changed => {}
         }
-        Asked::Already { id, reply: None } => {
-            send(id);
-            Ok(BillTaken::Accepted)
-        }
+        Ok::<_, Refusal>(asked)
+    });
+    match asked.await?? {
+        Asked::Stored(_) | Asked::Already { reply: None, .. } => Ok(BillTaken::Accepted),
         Asked::Already { reply: Some(text), .. } => match read_reply(&text)? {
             Reply::Refused(problem) => Ok(BillTaken::Refused(Box::new(problem))),
             _ => Ok(BillTaken::Accepted),
@@ -75,50 +58,106 @@ pub(crate) async fn bill(core: &Core, draft: Box<BillDraft>, trace_id: &str) -> 
 /// Asks for a change and waits. The ask is durable before anything else happens and is delivered whether or not
 /// somebody still waits; the same ask again joins it, or gets the answer that came meanwhile.
 pub(crate) async fn change(
-    core: &Core,
+    core: &Arc<Core>,
     kind: AskKind,
     subject: &str,
     ask: &ToPlatform,
     trace_id: &str,
 ) -> Result<Arc<Reply>, Refusal> {
-    let payload = payload(ask)?;
-    let about = about(ask);
-    let mut anew = false;
-    loop {
-        let id = core.clock.message_id();
-        let new = NewAsk {
-            id,
+    let question = Question::new(core, kind, subject, ask, trace_id)?;
+    match unbroken(question.pose()).await?? {
+        Posed::Answered(reply) => Ok(reply),
+        Posed::Waiting(reply) => wait(core, reply).await.ok_or_else(|| {
+            Refusal::new(Code::OutcomeUnknown, "no reply in time").in_words(TREAT_AS_IN_PROGRESS).after_s(2)
+        }),
+    }
+}
+
+/// A change that is to be asked for.
+struct Question {
+    core: Arc<Core>,
+    kind: AskKind,
+    subject: String,
+    about: About,
+    payload: Arc<str>,
+    trace_id: String,
+}
+
+/// What became of a question.
+enum Posed {
+    /// The journal knows the answer.
+    Answered(Arc<Reply>),
+    /// It is on its way.
+    Waiting(oneshot::Receiver<Arc<Reply>>),
+}
+
+impl Question {
+    fn new(
+        core: &Arc<Core>,
+        kind: AskKind,
+        subject: &str,
+        ask: &ToPlatform,
+        trace_id: &str,
+    ) -> Result<Question, Refusal> {
+        Ok(Question {
+            core: Arc::clone(core),
             kind,
             subject: subject.to_owned(),
-            payload: Arc::clone(&payload),
+            about: about(ask),
+            payload: payload(ask)?,
             trace_id: trace_id.to_owned(),
+        })
+    }
+
+    async fn store(&self, id: MessageId, anew: bool) -> Result<Asked, Refusal> {
+        let new = NewAsk {
+            id,
+            kind: self.kind,
+            subject: self.subject.clone(),
+            payload: Arc::clone(&self.payload),
+            trace_id: self.trace_id.clone(),
             anew,
         };
-        let id = match core.journal.ask(&new).await? {
-            Asked::Stored => id,
-            Asked::Already { id, reply: None } => id,
-            Asked::Already { id, reply: Some(text) } => {
-                let reply = read_reply(&text)?;
-                if core.outbox.take_missed(id) || is_final(&reply) {
-                    return Ok(Arc::new(reply));
-                }
-                anew = true;
-                continue;
-            }
-            Asked::Changed => {
-                return Err(Refusal::new(Code::RefundChanged, "a refund number was used with other content"));
-            }
-        };
-        let reply = core.outbox.add_and_wait(Outgoing {
+        Ok(self.core.journal.ask(&new).await?)
+    }
+
+    fn outgoing(&self, id: MessageId) -> Outgoing {
+        Outgoing {
             id,
-            about: about.clone(),
-            trace_id: trace_id.to_owned(),
-            payload: Some(Arc::clone(&payload)),
+            about: self.about.clone(),
+            trace_id: self.trace_id.clone(),
+            payload: Some(Arc::clone(&self.payload)),
             durable: true,
-        });
-        return wait(core, reply).await.ok_or_else(|| {
-            Refusal::new(Code::OutcomeUnknown, "no reply in time").in_words(TREAT_AS_IN_PROGRESS).after_s(2)
-        });
+        }
+    }
+
+    /// Stores the question and sends it, or finds it.
+    async fn pose(self) -> Result<Posed, Refusal> {
+        let outbox = &self.core.outbox;
+        let mut anew = false;
+        let mut looked_again = false;
+        loop {
+            match self.store(self.core.clock.message_id(), anew).await? {
+                Asked::Stored(id) => return Ok(Posed::Waiting(outbox.add_and_wait(self.outgoing(id)))),
+                Asked::Already { id, reply: None } => match outbox.join(id) {
+                    Some(reply) => return Ok(Posed::Waiting(reply)),
+                    // Its reply came between the two looks, at the journal and at the outbox: look again.
+                    None if !looked_again => looked_again = true,
+                    // Whoever stored it has not sent it, or was told that its commit failed.
+                    None => return Ok(Posed::Waiting(outbox.add_and_wait(self.outgoing(id)))),
+                },
+                Asked::Already { id, reply: Some(text) } => {
+                    let reply = read_reply(&text)?;
+                    if (outbox.take_missed(id) && !is_passing(&reply)) || is_final(&reply) {
+                        return Ok(Posed::Answered(Arc::new(reply)));
+                    }
+                    anew = true;
+                }
+                Asked::Changed => {
+                    return Err(Refusal::new(Code::RefundChanged, "a refund number was used with other content"));
+                }
+            }
+        }
     }
 }
 
@@ -161,6 +200,12 @@ async fn wait(core: &Core, reply: oneshot::Receiver<Arc<Reply>>) -> Option<Arc<R
 /// may have moved on, so it is asked anew.
 fn is_final(reply: &Reply) -> bool {
     matches!(reply, Reply::Claimed(his::ClaimAnswer::Released))
+}
+
+/// Whether a refusal says nothing about the question, only about the moment.
+pub(crate) fn is_passing(reply: &Reply) -> bool {
+    matches!(reply, Reply::Refused(problem)
+        if problem.again == Again::Later || matches!(problem.code, Code::Internal | Code::OutcomeUnknown))
 }
 
 fn about(ask: &ToPlatform) -> About {

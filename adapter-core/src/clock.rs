@@ -54,6 +54,7 @@ pub struct RealClock {
 }
 
 impl Default for RealClock {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that may ask the system for randomness")]
     fn default() -> RealClock {
         RealClock { random: SystemRandom::new() }
     }

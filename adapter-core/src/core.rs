@@ -1,10 +1,9 @@
 //! What the parts of a running adapter share.
 
-use std::sync::Arc;
-
 use schema::his::WorkItem;
 use schema::ids::MessageId;
 use schema::link::ToInstitution;
+use schema::refusal::{Code, Refusal};
 use schema::sign::SigningKey;
 use tokio::sync::watch;
 
@@ -31,6 +30,12 @@ pub(crate) struct Core {
     pub(crate) stop: watch::Sender<bool>,
 }
 
+/// Does something that must not stop half-way, even if whoever waits for it goes away: an HIS that hangs up drops its
+/// handler, a link that breaks drops its conversation, and what is in the journal by then must still be acted upon.
+pub(crate) async fn unbroken<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, Refusal> {
+    tokio::spawn(work).await.map_err(|error| Refusal::new(Code::Internal, error.to_string()))
+}
+
 impl Core {
     /// Resolves when the adapter is to stop.
     pub(crate) async fn stopped(&self) {
@@ -38,9 +43,9 @@ impl Core {
         let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
-    /// Puts durable work on offer to the HIS.
+    /// Puts durable work on offer to the HIS, unless it is there.
     pub(crate) fn offer(
-        self: &Arc<Core>,
+        &self,
         seq: i64,
         id: MessageId,
         trace_id: Option<String>,

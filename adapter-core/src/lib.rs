@@ -11,6 +11,7 @@
 //! after a SIGKILL at any moment ([`startup`]).
 
 mod asks;
+mod callback;
 pub mod clock;
 mod core;
 pub mod doctor;

@@ -27,6 +27,9 @@ const MOST_IN_MEMORY: usize = 1000;
 /// Answers kept for the next connection; the platform asks again for those that fell out.
 const MOST_ANSWERS: usize = 1000;
 
+/// Replies that nobody heard; a caller whose reply was forgotten asks the platform anew.
+const MOST_MISSED: usize = 10_000;
+
 /// What an ask is about, as far as the order of sending is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum About {
@@ -140,6 +143,13 @@ impl Outbox {
         reply
     }
 
+    /// Waits for the reply to an ask that is here; none if it is not.
+    pub(crate) fn join(&self, id: MessageId) -> Option<oneshot::Receiver<Arc<Reply>>> {
+        let (waiter, reply) = oneshot::channel();
+        self.inner().entries.get_mut(&id)?.waiters.push(waiter);
+        Some(reply)
+    }
+
     /// Whether the journal has this ask; none if it does not wait here.
     pub(crate) fn is_durable(&self, id: MessageId) -> Option<bool> {
         self.inner().entries.get(&id).map(|entry| entry.ask.durable)
@@ -159,6 +169,9 @@ impl Outbox {
             heard |= waiter.send(Arc::clone(reply)).is_ok();
         }
         if !heard && entry.ask.durable && !matches!(entry.ask.about, About::NewBill(_)) {
+            if inner.missed.len() == MOST_MISSED {
+                inner.missed.clear();
+            }
             inner.missed.insert(id);
         }
         drop(inner);

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{About, Outbox, Outgoing};
 use crate::settings::{Settings, WrongSettings};
 use crate::work::WorkQueue;
-use crate::{http, tidy};
+use crate::{callback, http, tidy};
 
 /// The adapter cannot start, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,10 @@ pub async fn run(
     crate::logs::start(&settings.log.filter);
     let lock = home.lock()?;
     let journal = Journal::open(&home.journal(), home.vault()?, Arc::clone(&clock))?;
+    let api_key = home.api_key()?;
     let core = Arc::new(Core {
         key: home.link_key()?,
-        api_key: ApiKey::new(&home.api_key()?, &*clock),
+        api_key: ApiKey::new(&api_key, &*clock),
         outbox: Outbox::default(),
         work: WorkQueue::default(),
         link: watch::Sender::new(LinkState::default()),
@@ -78,6 +79,7 @@ pub async fn run(
     let handle = server.handle();
     let serving = tokio::spawn(server);
     let talking = tokio::spawn(link::run(Arc::clone(&core)));
+    let calling = tokio::spawn(callback::run(Arc::clone(&core), api_key));
     let tidying = tokio::spawn(tidy::run(Arc::clone(&core)));
     tracing::info!(%address, institution = core.settings.institution.code, "the adapter is ready");
     ready(address);
@@ -87,8 +89,9 @@ pub async fn run(
     core.stop.send_replace(true);
     handle.stop(true).await;
     let served = serving.await;
-    let _ = tokio::time::timeout(Duration::from_secs(3), talking).await;
-    let _ = tokio::time::timeout(Duration::from_secs(3), tidying).await;
+    for task in [talking, calling, tidying] {
+        let _ = tokio::time::timeout(Duration::from_secs(3), task).await;
+    }
     drop(core);
     drop(lock);
     match served {

@@ -46,9 +46,12 @@ impl WorkQueue {
         self.inner().offers.len()
     }
 
-    /// Puts an item on offer at its place in the order of arrival.
+    /// Puts an item on offer at its place in the order of arrival, unless it is there.
     pub(crate) fn offer(&self, seq: i64, item: WorkItem) {
         let mut inner = self.inner();
+        if inner.offers.contains_key(&seq) {
+            return;
+        }
         inner.places.insert(item.id, seq);
         inner.offers.insert(seq, Offer { item: Arc::new(item), quiet_until: None });
         drop(inner);
@@ -70,13 +73,16 @@ impl WorkQueue {
         }
     }
 
-    /// Keeps an item quiet for another while.
+    /// Offers an item again after `quiet`, whatever was said when it was taken.
     pub(crate) fn hold(&self, id: MessageId, quiet: Duration) {
         let mut inner = self.inner();
         let Some(place) = inner.places.get(&id).copied() else { return };
         if let Some(offer) = inner.offers.get_mut(&place) {
             offer.quiet_until = Some(Instant::now() + quiet);
         }
+        drop(inner);
+        // Whoever sleeps until the end of the old quiet time must look again.
+        self.changed.notify_waiters();
     }
 
     /// Takes up to `most` items, oldest first; or says when the next one that is quiet now comes back.

@@ -1,16 +1,18 @@
 //! Taking the HIS's answer to a work item: it must fit the question, and it is durable before it is sent.
 
+use std::sync::Arc;
+
 use schema::bill::BillDraft;
 use schema::ids::MessageId;
 use schema::link::{Body, PreSettle, PriceAnswer, Reply, ToInstitution, ToPlatform};
 use schema::refusal::{Code, Fault, Refusal};
 
 use crate::asks::fits_frame;
-use crate::core::Core;
+use crate::core::{Core, unbroken};
 use crate::journal::{Answer, Answered, AskKind};
 
 /// Stores the answer and sends it. The first answer counts: a later one is acknowledged with the first.
-pub(crate) async fn give(core: &Core, id: MessageId, reply: Reply) -> Result<Answer, Refusal> {
+pub(crate) async fn give(core: &Arc<Core>, id: MessageId, reply: Reply) -> Result<Answer, Refusal> {
     if let Some(item) = core.work.item(id) {
         let faults = faults(core, &item.work, &reply).await?;
         if !faults.is_empty() {
@@ -20,9 +22,15 @@ pub(crate) async fn give(core: &Core, id: MessageId, reply: Reply) -> Result<Ans
     let payload = serde_json::to_string(&Body::Reply { reply })
         .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     fits_frame(&payload)?;
-    match core.journal.answer(id, &payload).await? {
+    let core = Arc::clone(core);
+    unbroken(async move { store(&core, id, &payload).await }).await?
+}
+
+async fn store(core: &Core, id: MessageId, payload: &str) -> Result<Answer, Refusal> {
+    let answered = core.journal.answer(id, payload).await?;
+    core.work.remove(id);
+    match answered {
         Answered::First(answer) => {
-            core.work.remove(id);
             tracing::info!(trace_id = answer.trace_id, message_id = %id, "work answered");
             core.outbox.answer(answer.clone());
             Ok(answer)

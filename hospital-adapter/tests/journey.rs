@@ -2,9 +2,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::adapter::Site;
 use common::bill_json;
 use common::platform::{Platform, fresh_id};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use schema::ids::OrderId;
 use schema::link::{PreSettle, Release, Reply, ToInstitution, ToPlatform};
 use schema::refusal::{Code, Refusal};
@@ -71,6 +75,48 @@ async fn a_bill_taken_while_the_link_is_down_survives_sigkill_and_keeps_its_id()
     adapter.post("/his/v1/bills", &bill_json("B2")).await;
     let (_, ask) = link.hear_ask().await;
     assert!(matches!(ask, ToPlatform::Bill(draft) if draft.bill_no == "B2"), "B1 was answered");
+}
+
+#[tokio::test]
+async fn every_acknowledged_bill_arrives_although_the_adapter_is_killed_again_and_again() {
+    let platform = Platform::listen().await;
+    let site = Site::init(&platform.url).await;
+    let mut acknowledged = BTreeSet::new();
+    for life in 0..5 {
+        let adapter = site.start().await;
+        let posts: Vec<_> = (0..20).map(|number| format!("B{life}-{number}")).collect();
+        let mut posting: FuturesUnordered<_> = posts
+            .iter()
+            .map(|bill_no| {
+                adapter
+                    .http
+                    .post(format!("{}/his/v1/bills", adapter.url))
+                    .bearer_auth(&adapter.api_key)
+                    .json(&bill_json(bill_no))
+                    .send()
+                    .map(move |response| (bill_no, response))
+            })
+            .collect();
+        // Killed with posts on the way, after another number of them each time.
+        while let Some((bill_no, response)) = posting.next().await {
+            if response.is_ok_and(|response| response.status().as_u16() == 202) {
+                acknowledged.insert(bill_no.clone());
+            }
+            if acknowledged.len() > life * 7 {
+                break;
+            }
+        }
+        drop(posting);
+        adapter.kill().await;
+    }
+    let _adapter = site.start().await;
+    let mut link = platform.accept(&site.public_key).await;
+    while !acknowledged.is_empty() {
+        let (frame, ask) = link.hear_ask().await;
+        let ToPlatform::Bill(draft) = ask else { unreachable!("a bill was due") };
+        acknowledged.remove(&draft.bill_no);
+        link.reply(&frame, Reply::Done).await;
+    }
 }
 
 #[tokio::test]

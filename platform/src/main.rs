@@ -199,7 +199,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
     if let Command::States { .. } = cli.command {
-        print!("{}", platform::domain::diagram::mermaid());
+        print!("{}", platform::domain::diagram::mermaid().join("\n"));
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings::read(cli.config.as_deref()).map_err(said)?;

@@ -4,10 +4,12 @@
 //! records (from which the books are proved from the other side), and take faults by rule.
 
 pub mod bureau;
+pub mod city;
 pub mod clock;
 pub mod fault;
 pub mod his;
 pub mod http;
+pub mod people;
 pub mod serve;
 pub mod sms;
 pub mod snapshot;

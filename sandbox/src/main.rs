@@ -1,9 +1,10 @@
 //! The counterparties as processes: one subcommand each.
 
 use std::io;
+use std::process::ExitCode;
 
 use clap::Parser;
-use sandbox::{bureau, his, sms, wallet};
+use sandbox::{bureau, city, his, sms, wallet};
 
 /// The counterparties of a city.
 #[derive(Parser)]
@@ -11,6 +12,8 @@ use sandbox::{bureau, his, sms, wallet};
 enum Party {
     /// The social-insurance bureau's core system (医保核心).
     Bureau(bureau::run::Options),
+    /// A whole small city: the platform, its adapters, all of these, and people who pay.
+    City(city::Options),
     /// Hospitals' own systems (HIS), each with a window.
     His(his::run::Options),
     /// WeChat Pay's partner server, with its payers.
@@ -20,15 +23,17 @@ enum Party {
 }
 
 #[tokio::main]
-async fn main() -> io::Result<()> {
+async fn main() -> io::Result<ExitCode> {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_writer(io::stderr)
         .init();
     match Party::parse() {
-        Party::Bureau(options) => bureau::run::run(options).await,
-        Party::His(options) => his::run::run(options).await,
-        Party::Wallet(options) => wallet::run::run(options).await,
-        Party::Sms(options) => sms::run::run(options).await,
+        Party::Bureau(options) => bureau::run::run(options).await?,
+        Party::City(options) => return city::run::run(options).await,
+        Party::His(options) => his::run::run(options).await?,
+        Party::Wallet(options) => wallet::run::run(options).await?,
+        Party::Sms(options) => sms::run::run(options).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -300,6 +300,49 @@ pub struct OrderView {
     pub updated_at_us: i64,
 }
 
+/// `GET /orders/{id}/receipt`: what a payer keeps of a payment, once it is paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceiptView {
+    /// The order.
+    #[schema(value_type = String, format = Uuid)]
+    pub order_id: OrderId,
+    /// The institution's bill number.
+    pub bill_no: String,
+    /// Institution's code.
+    pub fixmedins_code: String,
+    /// Institution's name.
+    pub fixmedins_name: String,
+    /// The order's state when this was written.
+    pub state: String,
+    /// Total in fen.
+    #[schema(value_type = i64)]
+    pub amount_fen: Fen,
+    /// Who paid what.
+    pub split: Split,
+    /// 结算ID; absent without insurance leg.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setl_id: Option<String>,
+    /// The bureau's accounting time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setl_time_us: Option<i64>,
+    /// The wallet's number; absent where nothing was due in cash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<String>,
+    /// The wallet's accounting time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success_time_us: Option<i64>,
+    /// Given back so far, in fen.
+    #[schema(value_type = i64)]
+    pub refunded_fen: Fen,
+    /// Where to go, once the hospital has booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<Guidance>,
+    /// When the order was opened.
+    pub created_at_us: i64,
+    /// When it last changed.
+    pub updated_at_us: i64,
+}
+
 /// One record of `GET /events` (SSE `data:`): something of yours changed; GET it to see what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "changed", rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, ResponseError as _, web};
 use schema::refusal::Code;
 
 use super::problem::Refused;
@@ -16,12 +16,14 @@ pub(crate) async fn middleware(
     core: web::Data<Core>,
     trace: Trace,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = shown.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
     if !token.is_some_and(|token| core.api_key.is(token)) {
-        return Err(Refused::code(Code::Unauthenticated, "no API key or a wrong one", &trace).into());
+        // A response and not an error, so that it passes back through the other middleware as every answer does.
+        let refused = Refused::code(Code::Unauthenticated, "no API key or a wrong one", &trace).error_response();
+        return Ok(request.into_response(refused).map_into_right_body());
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }

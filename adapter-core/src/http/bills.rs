@@ -1,5 +1,7 @@
 //! Bills: a new one, withdrawn, claimed by the window.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schema::bill::BillDraft;
 use schema::his::ClaimAnswer;
@@ -22,13 +24,21 @@ pub(crate) struct BillAccepted {
     bill_no: String,
 }
 
+/// A new bill: 202 once it is durable here. The same bill again is harmless; the same number with other content is
+/// refused. If the platform has refused the bill meanwhile, its refusal is the answer.
+#[utoipa::path(
+    post, path = "/his/v1/bills", tag = "bills",
+    request_body = BillDraft,
+    responses(
+        (status = 202, description = "已保存并将送达 / durable and on its way", body = BillAccepted),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload) -> Result<HttpResponse, Refused> {
     let refused = |refusal: Refusal| Refused::new(&refusal, &trace);
-    let draft: Box<BillDraft> = body::read(&core, body).await.map_err(refused)?;
-    let faults = draft.faults(core.settings.bill.tolerance_fen);
-    if !faults.is_empty() {
-        return Err(refused(Refusal::faulty(Code::Invalid, faults)));
-    }
+    let bytes = body::bytes(&core, body).await.map_err(refused)?;
+    let draft = sound(&bytes, core.settings.bill.tolerance_fen).map_err(refused)?;
     let bill_no = draft.bill_no.clone();
     match asks::bill(&core, draft, trace.id()).await.map_err(refused)? {
         BillTaken::Accepted => {
@@ -39,6 +49,49 @@ pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload
     }
 }
 
+/// Reads a bill, or lists everything that is wrong with it: of shape and of content at once.
+fn sound(bytes: &[u8], tolerance_fen: i64) -> Result<Box<BillDraft>, Refusal> {
+    match body::parse::<Box<BillDraft>>(bytes) {
+        Ok(draft) => {
+            let faults = draft.faults(tolerance_fen);
+            if faults.is_empty() { Ok(draft) } else { Err(Refusal::faulty(Code::Invalid, faults)) }
+        }
+        Err(misshapen) => {
+            let mut faults = misshapen.faults;
+            if let Some(mended) = misshapen.mended {
+                let content = mended.faults(tolerance_fen);
+                let follows = |fault: &Fault| faults.iter().any(|shape| follows(&fault.at, &shape.at));
+                let further: Vec<Fault> = content.into_iter().filter(|fault| !follows(fault)).collect();
+                faults.extend(further);
+            }
+            Err(Refusal::faulty(Code::Malformed, faults))
+        }
+    }
+}
+
+/// Whether a fault of content may only be there because something was mended to be able to read on.
+fn follows(content: &str, shape: &str) -> bool {
+    let top = |at: &str| at.split(['.', '[']).next().unwrap_or_default().to_owned();
+    let row = |at: &str| at.split_once(']').map_or(at, |(row, _)| row).to_owned();
+    match top(content).as_str() {
+        "lines" => row(content) == row(shape) || shape == "lines",
+        // Sums depend on every line, expiry on the time of issue.
+        "amount_fen" => matches!(top(shape).as_str(), "amount_fen" | "lines"),
+        "expires_at_us" => matches!(shape, "expires_at_us" | "issued_at_us"),
+        _ => content == shape || content.starts_with(&format!("{shape}.")),
+    }
+}
+
+/// The bill no longer exists.
+#[utoipa::path(
+    post, path = "/his/v1/bills/{bill_no}/withdraw", tag = "bills",
+    params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
+    responses(
+        (status = 200, body = ClaimAnswer),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn withdraw(
     core: web::Data<Core>,
     trace: Trace,
@@ -47,6 +100,16 @@ pub(crate) async fn withdraw(
     take_back(&core, &trace, AskKind::Withdraw, bill_no.into_inner()).await
 }
 
+/// The window takes the bill back. 503 means: treat it as being paid, do not charge it, ask again.
+#[utoipa::path(
+    post, path = "/his/v1/bills/{bill_no}/claim", tag = "bills",
+    params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
+    responses(
+        (status = 200, body = ClaimAnswer),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn claim(
     core: web::Data<Core>,
     trace: Trace,
@@ -56,7 +119,7 @@ pub(crate) async fn claim(
 }
 
 async fn take_back(
-    core: &Core,
+    core: &Arc<Core>,
     trace: &Trace,
     kind: AskKind,
     bill_no: String,

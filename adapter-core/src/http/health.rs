@@ -5,9 +5,13 @@ use serde_json::json;
 
 use crate::core::Core;
 
-/// The process answers.
-pub(crate) async fn livez() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "live": true }))
+/// The process answers and can write its journal; if not, only a restart helps.
+pub(crate) async fn livez(core: web::Data<Core>) -> HttpResponse {
+    if core.journal.is_writing() {
+        HttpResponse::Ok().json(json!({ "live": true }))
+    } else {
+        HttpResponse::ServiceUnavailable().json(json!({ "live": false }))
+    }
 }
 
 /// The link is up. Bills are taken either way; they travel when it is.

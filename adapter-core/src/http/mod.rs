@@ -5,6 +5,7 @@ mod bills;
 mod body;
 mod fields;
 mod health;
+mod openapi;
 mod orders;
 mod problem;
 mod refunds;
@@ -13,4 +14,6 @@ mod trace;
 mod visit_cards;
 mod work;
 
+pub(crate) use body::parse;
 pub(crate) use routes::serve;
+pub(crate) use trace::HEADER as TRACE_HEADER;

@@ -12,6 +12,16 @@ use super::trace::Trace;
 use crate::asks;
 use crate::core::Core;
 
+/// The latest order of one bill.
+#[utoipa::path(
+    get, path = "/his/v1/bills/{bill_no}/order", tag = "orders",
+    params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
+    responses(
+        (status = 200, body = OrderView),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn of_bill(
     core: web::Data<Core>,
     trace: Trace,
@@ -35,6 +45,16 @@ pub(crate) struct Day {
     date: Option<String>,
 }
 
+/// The orders of one day in the institution's local time.
+#[utoipa::path(
+    get, path = "/his/v1/orders", tag = "orders",
+    params(("date" = String, Query, description = "YYYY-MM-DD")),
+    responses(
+        (status = 200, body = Vec<OrderView>),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn of_day(
     core: web::Data<Core>,
     trace: Trace,

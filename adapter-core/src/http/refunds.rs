@@ -1,5 +1,7 @@
 //! Money back.
 
+use std::sync::Arc;
+
 use actix_web::{HttpResponse, web};
 use schema::his::{RefundAsk, RefundView};
 use schema::link::{Body, Reply, ToPlatform};
@@ -13,6 +15,16 @@ use crate::asks;
 use crate::core::Core;
 use crate::journal::AskKind;
 
+/// Money back. The same number with the same content is one refund, and shows its present state.
+#[utoipa::path(
+    post, path = "/his/v1/refunds", tag = "refunds",
+    request_body = RefundAsk,
+    responses(
+        (status = 202, description = "已受理 / taken on", body = RefundView),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload) -> Result<HttpResponse, Refused> {
     let refused = |refusal: Refusal| Refused::new(&refusal, &trace);
     let ask: RefundAsk = body::read(&core, body).await.map_err(refused)?;
@@ -26,6 +38,15 @@ pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload
 
 /// The present state of a refund that this adapter asked for. A refund that was refused is not begun by looking at it:
 /// the refusal is shown again.
+#[utoipa::path(
+    get, path = "/his/v1/refunds/{refund_no}", tag = "refunds",
+    params(("refund_no" = String, Path, description = "退款单号 / the institution's number")),
+    responses(
+        (status = 200, body = RefundView),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn get(
     core: web::Data<Core>,
     trace: Trace,
@@ -50,7 +71,7 @@ pub(crate) async fn get(
 }
 
 /// Asks for the refund, or again for its state: the same number with the same content is one refund.
-async fn refund(core: &Core, ask: RefundAsk, trace: &Trace) -> Result<RefundView, Refused> {
+async fn refund(core: &Arc<Core>, ask: RefundAsk, trace: &Trace) -> Result<RefundView, Refused> {
     let refund_no = ask.refund_no.clone();
     let reply = asks::change(core, AskKind::Refund, &refund_no, &ToPlatform::Refund(ask), trace.id())
         .await

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpResponse, HttpServer, ResponseError as _, web};
-use schema::refusal::Code;
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, ResponseError as _, web};
+use schema::refusal::{Code, Fault, Refusal};
 
 use super::problem::Refused;
 use super::trace::Trace;
-use super::{auth, bills, health, orders, refunds, trace, visit_cards, work};
+use super::{auth, bills, health, openapi, orders, refunds, trace, visit_cards, work};
 use crate::core::Core;
 
 /// Binds the face and starts serving; the address is where it really listens.
@@ -20,6 +20,8 @@ pub(crate) fn serve(core: &Arc<Core>) -> io::Result<(Server, SocketAddr)> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(data.clone())
+            .app_data(web::QueryConfig::default().error_handler(|error, request| unread("query", &error, request)))
+            .app_data(web::PathConfig::default().error_handler(|error, request| unread("path", &error, request)))
             .wrap(from_fn(trace::middleware))
             .configure(table)
             .default_service(web::to(not_found))
@@ -40,6 +42,8 @@ fn table(config: &mut web::ServiceConfig) {
         .service(web::resource("/livez").get(health::livez).default_service(refused()))
         .service(web::resource("/readyz").get(health::readyz).default_service(refused()))
         .service(web::resource("/metrics").get(health::metrics).default_service(refused()));
+    // — who reads the manual —
+    openapi::configure(config);
     // — the HIS —
     config.service(
         web::scope("/his/v1")
@@ -56,6 +60,15 @@ fn table(config: &mut web::ServiceConfig) {
             .service(web::resource("/work/{id}/answer").post(work::answer).default_service(refused()))
             .default_service(web::to(not_found)),
     );
+}
+
+/// An address that does not read is refused like a body that does not.
+fn unread(at: &str, error: &dyn std::fmt::Display, request: &HttpRequest) -> actix_web::Error {
+    let trace = request.extensions().get::<Trace>().cloned().unwrap_or_default();
+    let faults = vec![Fault::new(at, "地址参数格式有误", "has the wrong form")];
+    let mut refusal = Refusal::faulty(Code::Malformed, faults);
+    refusal.detail = error.to_string();
+    Refused::new(&refusal, &trace).into()
 }
 
 async fn not_found(trace: Trace) -> HttpResponse {

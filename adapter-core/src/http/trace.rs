@@ -28,13 +28,20 @@ impl Trace {
     }
 }
 
+impl Default for Trace {
+    /// The trace of what has none.
+    fn default() -> Trace {
+        Trace("0".repeat(32))
+    }
+}
+
 impl FromRequest for Trace {
     type Error = Error;
     type Future = Ready<Result<Trace, Error>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let trace = request.extensions().get::<Trace>().cloned();
-        ready(Ok(trace.unwrap_or_else(|| Trace("0".repeat(32)))))
+        ready(Ok(trace.unwrap_or_default()))
     }
 }
 
@@ -46,7 +53,7 @@ pub(crate) async fn middleware(
     let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok()).and_then(Trace::read);
     let trace = given.unwrap_or_else(|| {
         let core = request.app_data::<web::Data<Core>>();
-        Trace(core.map_or_else(|| "0".repeat(32), |core| core.clock.trace_id()))
+        core.map_or_else(Trace::default, |core| Trace(core.clock.trace_id()))
     });
     let header = HeaderValue::from_str(trace.id());
     request.extensions_mut().insert(trace);

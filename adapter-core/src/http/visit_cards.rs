@@ -14,6 +14,16 @@ use super::{body, fields};
 use crate::asks;
 use crate::core::Core;
 
+/// Binds a visit card to the insured person at the window. After 503 the window asks again.
+#[utoipa::path(
+    post, path = "/his/v1/visit-cards", tag = "visit-cards",
+    request_body = VisitCardBinding,
+    responses(
+        (status = 204, description = "已绑定 / bound"),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload) -> Result<HttpResponse, Refused> {
     let refused = |refusal: Refusal| Refused::new(&refusal, &trace);
     let binding: VisitCardBinding = body::read(&core, body).await.map_err(refused)?;

@@ -35,6 +35,19 @@ pub(crate) struct Poll {
     most: Option<String>,
 }
 
+/// Long poll for what the platform wants. Items stay on offer, with the same id, until answered.
+#[utoipa::path(
+    get, path = "/his/v1/work", tag = "work",
+    params(
+        ("wait_s" = Option<u64>, Query, description = "最多等待秒数 / seconds to wait, 0 to 60, default 25"),
+        ("most" = Option<u64>, Query, description = "最多条数 / most items, 1 to 100, default 10"),
+    ),
+    responses(
+        (status = 200, body = Vec<WorkItem>),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<Poll>) -> Result<HttpResponse, Refused> {
     let mut faults = Vec::new();
     let mut number = |at: &str, text: &Option<String>, default: u64, range: std::ops::RangeInclusive<u64>| {
@@ -62,6 +75,17 @@ pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<P
     Ok(HttpResponse::Ok().json(items.iter().map(AsRef::as_ref).collect::<Vec<&WorkItem>>()))
 }
 
+/// Answers an item. The first answer counts; repeats get the first acknowledgement.
+#[utoipa::path(
+    post, path = "/his/v1/work/{id}/answer", tag = "work",
+    params(("id" = String, Path, description = "任务编号 / the item's id")),
+    request_body = WorkAnswer,
+    responses(
+        (status = 200, body = WorkAcknowledged),
+        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
+        (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
+    ),
+)]
 pub(crate) async fn answer(
     core: web::Data<Core>,
     trace: Trace,

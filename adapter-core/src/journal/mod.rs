@@ -93,8 +93,8 @@ pub struct NewAsk {
 /// What became of an ask that was to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// Stored under its id.
-    Stored,
+    /// Stored under this id.
+    Stored(MessageId),
     /// The same ask is there already, under this id; with its reply as JSON text, if one came.
     Already {
         /// The id under which it is asked.
@@ -127,8 +127,13 @@ pub enum Received {
         /// When: microseconds UTC.
         received_us: i64,
     },
-    /// Known and not answered yet.
-    Waiting,
+    /// Known and not answered yet, with its place and the time of its first arrival.
+    Waiting {
+        /// Place.
+        seq: i64,
+        /// When: microseconds UTC.
+        received_us: i64,
+    },
     /// Known and answered: send this again.
     Answered(Answer),
 }
@@ -247,6 +252,11 @@ impl Journal {
         Ok(Journal { shared: Arc::new(Shared { vault, clock, reader, queue: Some(queue), thread: Some(thread) }) })
     }
 
+    /// Whether the thread that writes is still there.
+    pub fn is_writing(&self) -> bool {
+        self.shared.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// The keyed hash by which two contents are compared.
     pub fn content(&self, payload: &str) -> Lookup {
         self.shared.vault.lookup("ask content", payload)
@@ -281,7 +291,7 @@ impl Journal {
         let (anew, fixed) = (ask.anew, ask.kind.number_fixes_content());
         let outcome = self.command(|answer| Command::Ask { row, anew, fixed, answer }).await?;
         Ok(match outcome {
-            writer::AskOutcome::Stored => Asked::Stored,
+            writer::AskOutcome::Stored => Asked::Stored(ask.id),
             writer::AskOutcome::Changed => Asked::Changed,
             writer::AskOutcome::Already { id, reply } => {
                 let reply = reply.map(|sealed| self.open_text(rows::REPLY, sealed)).transpose()?;
@@ -308,7 +318,7 @@ impl Journal {
         let received_us = row.received_us;
         Ok(match self.command(|answer| Command::Receive { row, answer }).await? {
             writer::ReceiveOutcome::New { seq } => Received::New { seq, received_us },
-            writer::ReceiveOutcome::Waiting => Received::Waiting,
+            writer::ReceiveOutcome::Waiting { seq, received_us } => Received::Waiting { seq, received_us },
             writer::ReceiveOutcome::Answered(row) => Received::Answered(self.shared.reader.answer(row)?),
         })
     }

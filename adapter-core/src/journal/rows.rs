@@ -56,10 +56,12 @@ pub(super) struct NewWorkRow {
     pub(super) received_us: i64,
 }
 
-/// Work that has been answered.
+/// Work that is known, answered or not.
 #[derive(Queryable, Selectable, Clone)]
 #[diesel(table_name = work)]
 pub(super) struct AnswerRow {
+    pub(super) seq: i64,
+    pub(super) received_us: i64,
     pub(super) id: Vec<u8>,
     pub(super) trace_id: Option<String>,
     pub(super) answer_id: Option<Vec<u8>>,

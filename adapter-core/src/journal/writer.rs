@@ -27,7 +27,7 @@ pub(super) enum AskOutcome {
 
 pub(super) enum ReceiveOutcome {
     New { seq: i64 },
-    Waiting,
+    Waiting { seq: i64, received_us: i64 },
     Answered(AnswerRow),
 }
 
@@ -160,7 +160,7 @@ fn receive(connection: &mut SqliteConnection, row: &NewWorkRow) -> QueryResult<R
         work::table.filter(work::id.eq(&row.id)).select(AnswerRow::as_select()).first(connection).optional()?;
     match known {
         Some(known) if known.answer.is_some() => Ok(ReceiveOutcome::Answered(known)),
-        Some(_) => Ok(ReceiveOutcome::Waiting),
+        Some(known) => Ok(ReceiveOutcome::Waiting { seq: known.seq, received_us: known.received_us }),
         None => {
             let seq = diesel::insert_into(work::table).values(row).returning(work::seq).get_result(connection)?;
             Ok(ReceiveOutcome::New { seq })

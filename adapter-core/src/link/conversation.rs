@@ -6,14 +6,15 @@ use futures_util::stream::{FuturesUnordered, SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use schema::ids::MessageId;
 use schema::link::{Body, Frame, MOST_FRAME_BYTES, Payload, Reply};
-use schema::refusal::{Again, Code, Fault, Refusal};
+use schema::refusal::{Code, Fault, Refusal};
 use schema::sign::{Algorithm, PublicKey};
 use tokio::time::{Duration, Instant};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::LinkState;
 use super::dial::{Opened, Socket};
-use crate::core::Core;
+use crate::asks::is_passing;
+use crate::core::{Core, unbroken};
 use crate::journal::{NewWork, Received};
 use crate::settings::ms;
 
@@ -165,7 +166,7 @@ impl Conversation<'_> {
         let checked = check(&text, &self.platform);
         async move {
             match checked {
-                Ok((frame, body)) => act(&core, frame, body).await,
+                Ok((frame, body)) => unbroken(async move { act(&core, frame, body).await }).await.unwrap_or_default(),
                 Err(Unfit::Unreadable(detail)) => {
                     tracing::warn!(detail, "a message of the platform is no frame");
                     None
@@ -215,7 +216,11 @@ async fn act(core: &Arc<Core>, frame: Box<Frame>, body: Body) -> Option<String> 
                     core.offer(seq, frame.id, frame.trace_id, received_us, ask);
                     None
                 }
-                Ok(Received::Waiting) => None,
+                // Usually it is on offer; if its first commit was answered with a fault it is not yet.
+                Ok(Received::Waiting { seq, received_us }) => {
+                    core.offer(seq, frame.id, frame.trace_id, received_us, ask);
+                    None
+                }
                 Ok(Received::Answered(answer)) => {
                     Some(signed_text(core, answer.id, Some(answer.re), answer.trace_id, &answer.payload))
                 }
@@ -242,8 +247,7 @@ async fn hear_reply(core: &Arc<Core>, frame: &Frame, reply: Reply) {
     let Some(durable) = core.outbox.is_durable(id) else { return };
     if let Reply::Refused(problem) = &reply {
         // The HIS was told that its bill is taken on; a platform that is busy does not change that.
-        let passing = problem.again == Again::Later || matches!(problem.code, Code::Internal | Code::OutcomeUnknown);
-        if passing && core.outbox.is_bill(id) {
+        if is_passing(&reply) && core.outbox.is_bill(id) {
             core.outbox.rest(id, problem.retry_after_s.map_or(REST, Duration::from_secs));
             return;
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use adapter_core::clock::{Clock as _, RealClock};
 use futures_util::{SinkExt as _, StreamExt as _};
 use schema::ids::MessageId;
 use schema::link::{Body, Frame, Opening, Reply, ToInstitution, ToPlatform, hello_bytes};
@@ -46,8 +47,7 @@ impl Platform {
     pub(crate) async fn accept(&self, public_key: &str) -> Link<'_> {
         let (mut socket, key, institution) = self.next().await;
         assert_eq!(key.to_string(), public_key);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-        let server_time_us = i64::try_from(now.as_micros()).expect("in range") + self.clock_ahead_s * 1_000_000;
+        let server_time_us = RealClock::default().now_us() + self.clock_ahead_s * 1_000_000;
         let welcome = Opening::Welcome {
             heartbeat_s: self.heartbeat_s,
             server_time_us,
@@ -56,6 +56,17 @@ impl Platform {
         };
         assert!(say(&mut socket, &welcome).await, "welcomed");
         Link { socket, key: &self.key, adapter: key }
+    }
+
+    /// Accepts the next connection and says nothing.
+    pub(crate) async fn hang_up_before_challenge(&self) {
+        let (stream, _) = patiently(self.listener.accept()).await.expect("a connection");
+        drop(tokio_tungstenite::accept_async(stream).await);
+    }
+
+    /// Accepts the next connection and hears its hello.
+    pub(crate) async fn hang_up_before_welcome(&self) {
+        drop(self.next().await);
     }
 
     /// Accepts the next connection and refuses it.
@@ -165,5 +176,5 @@ impl Link<'_> {
 
 /// A fresh message id.
 pub(crate) fn fresh_id() -> MessageId {
-    MessageId::from_uuid(uuid::Uuid::now_v7())
+    RealClock::default().message_id()
 }

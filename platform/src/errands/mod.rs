@@ -6,10 +6,12 @@
 //! | [`perform`] | makes the calls that actions stand for |
 //! | [`due`] | starts actions whose time has come, and passes deadlines |
 //! | [`adopt`] | says that this process lives, and asks about the actions of the dead |
+//! | [`measure`] | looks at the books for operators |
 //! | [`publish`] | hands records to the event sink |
 
 pub mod adopt;
 pub mod after;
 pub mod due;
+pub mod measure;
 pub mod perform;
 pub mod publish;

@@ -78,7 +78,7 @@ pub(super) fn is_open(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Result
         .filter(action::tenant.eq(Id::from(tenant)))
         .filter(action::id.eq(Id::from(id)))
         .select(action::done)
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(done == Some(false))
 }
@@ -173,7 +173,7 @@ pub(super) fn next_due(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
         .filter(not(action::done))
         .filter(action::started_by.is_null())
         .select(min(action::due_at_us))
-        .first(c))?)
+        .get_result(c))?)
 }
 
 /// An order's actions, oldest first.

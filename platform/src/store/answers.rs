@@ -48,7 +48,7 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, key: &CallerKey) -> Result<
         .filter(first_answer::caller.eq(&key.caller))
         .filter(first_answer::caller_key.eq(&key.key))
         .select((first_answer::request, first_answer::response))
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(|(request, response)| FirstAnswer { request: request.0, response }))
 }

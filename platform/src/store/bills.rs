@@ -143,7 +143,7 @@ pub(super) fn facts(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Opt
         .filter(bill::tenant.eq(Id::from(tenant)))
         .filter(bill::id.eq(Id::from(id)))
         .select(StoredFacts::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found.map(StoredFacts::read).transpose()
 }
@@ -159,7 +159,7 @@ pub(super) fn facts_by_no(
         .filter(bill::institution.eq(institution.as_str()))
         .filter(bill::bill_no.eq(bill_no))
         .select(StoredFacts::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found.map(StoredFacts::read).transpose()
 }
@@ -221,7 +221,7 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Optio
         .filter(bill::tenant.eq(Id::from(tenant)))
         .filter(bill::id.eq(Id::from(id)))
         .select(Whole::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found.map(Whole::read).transpose()
 }
@@ -237,7 +237,7 @@ pub(super) fn by_no(
         .filter(bill::institution.eq(institution.as_str()))
         .filter(bill::bill_no.eq(bill_no))
         .select(Whole::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found.map(Whole::read).transpose()
 }

@@ -50,14 +50,13 @@ fn decide_and_write(tx: &mut Tx<'_>, wants: &[Want], decide: Decide<'_>) -> Resu
         let message = format!("{} wants were answered by {} decisions", wants.len(), changes.len());
         return Err(StoreError::Unavailable(message));
     }
-    let mut written = Vec::with_capacity(wants.len());
-    for ((want, basis), change) in wants.iter().zip(&bases).zip(&changes) {
-        written.push(match change {
-            None => Written::Done,
-            Some(change) => write_or_leave_out(tx, want.tenant, basis, change)?,
-        });
-    }
-    Ok(written)
+    let changes: Vec<_> = wants
+        .iter()
+        .zip(&bases)
+        .zip(&changes)
+        .map(|((want, basis), change)| (want.tenant, basis, change.as_ref()))
+        .collect();
+    write_all(tx, &changes)
 }
 
 // ——— loading ———
@@ -124,20 +123,34 @@ impl Basis {
 
 // ——— writing ———
 
-fn write_or_leave_out(
-    tx: &mut Tx<'_>,
-    tenant: TenantId,
-    basis: &Basis,
-    change: &Change,
-) -> Result<Written, StoreError> {
-    tx.batch_execute("SAVEPOINT change")?;
-    match write(tx, tenant, basis, change) {
+/// One change on its way: whose, what it was decided upon, and what it writes.
+type Pending<'a> = (TenantId, &'a Basis, Option<&'a Change>);
+
+/// Writes every change that still can be.
+///
+/// Hardly ever does anything conflict, and a savepoint per change costs as much as the change (every page it touches is
+/// copied first). So the batch is written under one; only if somebody moved, all over again under one each.
+fn write_all(tx: &mut Tx<'_>, changes: &[Pending<'_>]) -> Result<Vec<Written>, StoreError> {
+    if write_or_leave_out(tx, changes)? == Written::Done {
+        return Ok(vec![Written::Done; changes.len()]);
+    }
+    changes.iter().map(|change| write_or_leave_out(tx, std::slice::from_ref(change))).collect()
+}
+
+/// Writes these changes, or none of them if one has moved.
+fn write_or_leave_out(tx: &mut Tx<'_>, changes: &[Pending<'_>]) -> Result<Written, StoreError> {
+    tx.batch_execute("SAVEPOINT changes")?;
+    let written = changes.iter().try_for_each(|(tenant, basis, change)| match change {
+        Some(change) => write(tx, *tenant, basis, change),
+        None => Ok(()),
+    });
+    match written {
         Ok(()) => {
-            tx.batch_execute("RELEASE change")?;
+            tx.batch_execute("RELEASE changes")?;
             Ok(Written::Done)
         }
         Err(NotWritten::Moved) => {
-            tx.batch_execute("ROLLBACK TO change; RELEASE change")?;
+            tx.batch_execute("ROLLBACK TO changes; RELEASE changes")?;
             Ok(Written::Moved)
         }
         Err(NotWritten::Failed(error)) => Err(error),

@@ -65,7 +65,7 @@ pub(super) fn one(
         .filter(institution::tenant.eq(Id::from(tenant)))
         .filter(institution::code.eq(code.as_str()))
         .select(Stored::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found.map(Stored::read).transpose()
 }

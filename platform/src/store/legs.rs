@@ -235,7 +235,7 @@ pub(super) fn settlement_reply(conn: &mut Conn, tenant: TenantId, setl_id: &str)
         .filter(settlement::tenant.eq(Id::from(tenant)))
         .filter(settlement::setl_id.eq(setl_id))
         .select(settlement::reply)
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(Sealed::from_bytes))
 }

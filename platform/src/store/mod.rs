@@ -507,6 +507,8 @@ pub trait Store: DeskStore {
     fn binding(&self, tenant: TenantId, id: BindingId) -> Result<Option<BindingRow>, StoreError>;
     /// A login's live bindings.
     fn bindings_of(&self, tenant: TenantId, user: ChannelUserId) -> Result<Vec<BindingRow>, StoreError>;
+    /// The binding that the bureau numbered `bind_no`, live or not.
+    fn binding_by_bind_no(&self, tenant: TenantId, bind_no: &str) -> Result<Option<BindingRow>, StoreError>;
     /// Live bindings of an insured person.
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.

@@ -186,7 +186,7 @@ pub(super) fn person_held_by(
         .filter(person_claim::tenant.eq(Id::from(tenant)))
         .filter(person_claim::person.eq(Hash::from(person)))
         .select(person_claim::order_id)
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(OrderId::from))
 }
@@ -228,7 +228,7 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: OrderId) -> Result<Opti
         .filter(orders::tenant.eq(Id::from(tenant)))
         .filter(orders::id.eq(Id::from(id)))
         .select(orders::doc)
-        .first(c)
+        .get_result(c)
         .optional())?;
     doc.map(|doc| from_doc(&format!("order {id}"), &doc)).transpose()
 }
@@ -347,5 +347,5 @@ pub(super) fn past_deadline(conn: &mut Conn, now_us: i64, most: u32) -> Result<V
 
 /// The next deadline: microseconds UTC.
 pub(super) fn next_deadline(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
-    Ok(on!(conn, c => orders::table.select(min(orders::deadline_at_us)).first(c))?)
+    Ok(on!(conn, c => orders::table.select(min(orders::deadline_at_us)).get_result(c))?)
 }

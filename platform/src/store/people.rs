@@ -60,7 +60,7 @@ pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<Chan
         .filter(channel_user::channel.eq(stored.channel))
         .filter(channel_user::phone.eq(stored.phone))
         .select(StoredUser::as_select())
-        .first(c))?;
+        .get_result(c))?;
     if stored.openid_sealed.is_some() {
         on!(tx, c => diesel::update(channel_user::table)
             .filter(channel_user::tenant.eq(known.tenant))
@@ -81,7 +81,7 @@ pub(super) fn channel_user_by_id(
         .filter(channel_user::tenant.eq(Id::from(tenant)))
         .filter(channel_user::id.eq(Id::from(id)))
         .select(StoredUser::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(StoredUser::read))
 }
@@ -198,7 +198,7 @@ pub(super) fn binding(conn: &mut Conn, tenant: TenantId, id: BindingId) -> Resul
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::id.eq(Id::from(id)))
         .select(StoredBinding::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(StoredBinding::read))
 }
@@ -213,7 +213,7 @@ pub(super) fn binding_facts(
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::id.eq(Id::from(id)))
         .select((binding::epoch, binding::level, binding::frozen, binding::person))
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(|(epoch, level, frozen, person)| BindingFacts { id, epoch, level, frozen, person: person.into() }))
 }
@@ -231,6 +231,22 @@ pub(super) fn bindings_of(
         .select(StoredBinding::as_select())
         .load(c))?;
     Ok(found.into_iter().map(StoredBinding::read).collect())
+}
+
+pub(super) fn binding_by_bind_no(
+    conn: &mut Conn,
+    tenant: TenantId,
+    bind_no: &str,
+) -> Result<Option<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::bind_no.eq(bind_no))
+        // The bureau numbers a binding per person and channel: where logins share one, its person is the same.
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .first(c)
+        .optional())?;
+    Ok(found.map(StoredBinding::read))
 }
 
 pub(super) fn bindings_of_person(
@@ -302,7 +318,7 @@ pub(super) fn visit_card(
         .filter(visit_card::institution.eq(institution.as_str()))
         .filter(visit_card::card.eq(Hash::from(card)))
         .select(StoredCard::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     found
         .map(|row| {

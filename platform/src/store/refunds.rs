@@ -91,7 +91,7 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: RefundId) -> Result<Opt
         .filter(refund::tenant.eq(Id::from(tenant)))
         .filter(refund::id.eq(Id::from(id)))
         .select(refund::doc)
-        .first(c)
+        .get_result(c)
         .optional())?;
     doc.map(|doc| from_doc(&format!("refund {id}"), &doc)).transpose()
 }
@@ -107,7 +107,7 @@ pub(super) fn by_no(
         .filter(refund::institution.eq(institution.as_str()))
         .filter(refund::refund_no.eq(refund_no))
         .select(refund::doc)
-        .first(c)
+        .get_result(c)
         .optional())?;
     doc.map(|doc| from_doc("a refund", &doc)).transpose()
 }

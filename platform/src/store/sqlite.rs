@@ -353,6 +353,10 @@ impl Store for SqliteStore {
         self.read(|conn| people::bindings_of(conn, tenant, user))
     }
 
+    fn binding_by_bind_no(&self, tenant: TenantId, bind_no: &str) -> Result<Option<BindingRow>, StoreError> {
+        self.read(|conn| people::binding_by_bind_no(conn, tenant, bind_no))
+    }
+
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError> {
         self.read(|conn| people::bindings_of_person(conn, tenant, person))
     }

@@ -76,7 +76,7 @@ pub(super) fn channel_by_key(conn: &mut Conn, key_hash: &[u8; 32]) -> Result<Opt
     let found = on!(conn, c => channel::table
         .filter(channel::key_hash.eq(Bytes(*key_hash)))
         .select(StoredChannel::as_select())
-        .first(c)
+        .get_result(c)
         .optional())?;
     Ok(found.map(|row| ChannelRow {
         tenant: row.tenant.into(),

@@ -65,7 +65,7 @@ impl World {
         let platform = register("tongfu", CallerKind::Platform, &[HOSPITAL, OWN], Some(format!("{}/n", ear.url)));
         core.register_caller(platform).expect("registers");
         core.create_persons(vec![worker()]).expect("creates");
-        let running = server::start(Bureau::new(core, 1), "127.0.0.1:0").await.expect("listens");
+        let running = server::start(Bureau::new(core, 1), "127.0.0.1:0", None).expect("listens");
         World { running, window, http: Arc::new(Http::new().expect("a client")), ear, visits: 0 }
     }
 
@@ -105,7 +105,9 @@ impl World {
     fn his(&self, infno: &str, input: Value) -> Value {
         let now = china_now();
         self.running.bureau.with_core(|core| {
-            let sign_no = core.state().sign_ins.keys().next().cloned().unwrap_or_default();
+            let mut sign_ins = core.state().sign_ins.iter();
+            let sign_no = sign_ins.find(|(_, sign_in)| sign_in.fixmedins_code == HOSPITAL).map(|(sign_no, _)| sign_no);
+            let sign_no = sign_no.cloned().unwrap_or_default();
             let envelope = Request {
                 infno: infno.to_owned(),
                 msgid: format!("{HOSPITAL}{:018}", core.revision()),
@@ -338,7 +340,7 @@ async fn a_person_binds_pays_and_gets_it_back_in_every_dialect() {
         assert_eq!(undone(client.ask_by_setl_id(&by(), &setl_id, &inputs).await), at, "{name}");
         assert_eq!(undone(client.ask_by_visit(&by(), &msgid(1), &inputs).await), at, "{name}");
         assert_eq!(outcome(client.unbind(&bound.bind_no, &bound.psn_no).await), "done", "{name}");
-        world.running.stop().await;
+        world.running.stop().await.expect("it stops");
     }
 }
 
@@ -360,7 +362,7 @@ async fn a_settlement_without_an_answer_is_unknown_and_its_reversal_leaves_nothi
             assert_eq!(outcome(client.reverse(&by(), &msgid(attempt), &msgid(1), &inputs).await), "done", "{fault:?}");
         }
         assert_eq!(stands(client.ask_by_visit(&by(), &msgid(1), &inputs).await), after, "{fault:?}");
-        world.running.stop().await;
+        world.running.stop().await.expect("it stops");
     }
 }
 
@@ -444,7 +446,7 @@ async fn every_no_of_the_bureau_has_its_kind_and_names_nobody() {
 
     let stranger = BureauConfig { secret: Secret::new("guess"), ..world.config(guangdong()) };
     assert_eq!(outcome(world.client_with(stranger).person(None, &identity(NAME)).await), "unknown", "HTTP 401");
-    world.running.stop().await;
+    world.running.stop().await.expect("it stops");
     assert_eq!(outcome(client.settle(&by(), &msgid(8), &inputs).await), format!("{NEVER_SENT}*"));
 }
 

@@ -148,8 +148,8 @@ impl Outside {
     /// The newest six digits a phone was sent.
     pub fn newest_code(&self, phone: &str) -> Option<String> {
         let sms = self.sms.lock().expect("one thread");
-        let codes = sms.inbox(phone, 0).into_iter().filter(|message| message.text.contains("验证码"));
-        codes.last().map(|message| message.text.chars().filter(char::is_ascii_digit).take(6).collect())
+        let codes = sms.inbox(phone, 0).into_iter().filter(|message| message.message.text.contains("验证码"));
+        codes.last().map(|message| message.message.text.chars().filter(char::is_ascii_digit).take(6).collect())
     }
 
     fn wallet_call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {

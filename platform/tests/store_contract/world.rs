@@ -55,7 +55,12 @@ pub(crate) struct World {
 
 impl World {
     /// Sets the city up in an empty store.
-    pub(crate) fn new(store: Box<dyn Store>, seed: u64) -> World {
+    pub(crate) fn new(store: Box<dyn Store>) -> World {
+        World::seeded(store, 7)
+    }
+
+    /// Another seed is another tenant, in whatever store.
+    pub(crate) fn seeded(store: Box<dyn Store>, seed: u64) -> World {
         let clock = SetClock::new(NOON_US, seed);
         let tenant = TenantId::from_uuid(clock.fresh());
         let vault = Vault::derive(&[7; 32], tenant, 0);
@@ -83,6 +88,13 @@ impl World {
         world.store.channel_user(&world.user_row()).expect("a login");
         assert_eq!(world.store.add_binding(&world.binding_row(), None), Ok(true));
         world
+    }
+
+    /// The same city after its store was closed and opened again.
+    pub(crate) fn reopened(self, engine: &dyn super::Engine) -> World {
+        let World { store, clock, vault, tenant, channel, user, binding, institution, me } = self;
+        drop(store);
+        World { store: engine.open(), clock, vault, tenant, channel, user, binding, institution, me }
     }
 
     pub(crate) fn seal(&self, purpose: &str, text: &str) -> Sealed {
@@ -193,6 +205,36 @@ impl World {
             Commit::Committed(written) => written,
             other => unreachable!("the batch was not committed: {other:?}"),
         }
+    }
+
+    /// Commits one change that was made without looking.
+    pub(crate) fn commit_one(&self, change: Change) -> Written {
+        self.commit(&[self.want(Subject::Nothing)], vec![Some(change)])[0]
+    }
+
+    /// Loads one want and changes nothing.
+    pub(crate) fn look(&self, want: Want) -> Loaded {
+        let mut seen = None;
+        let commit = self.store.transact(&[want], &mut |mut loaded| {
+            seen = loaded.pop();
+            vec![None]
+        });
+        assert_eq!(commit, Commit::Committed(vec![Written::Done]));
+        seen.expect("what was loaded")
+    }
+
+    pub(crate) fn order(&self, id: OrderId) -> Order {
+        self.store.order(self.tenant, id).expect("the store answers").expect("the order")
+    }
+
+    /// The change that an event makes of an order as it is stored now.
+    pub(crate) fn decide(&self, order: OrderId, event: &Event) -> Change {
+        self.decided(&self.look(self.want(Subject::Order(order))), event)
+    }
+
+    /// The change that opens an order for a bill as it is stored now.
+    pub(crate) fn decide_opening(&self, bill: BillId, insured: bool) -> Change {
+        self.opening(&self.look(self.want(Subject::Bill(bill))), insured)
     }
 
     /// Opens an order and returns it.
@@ -341,7 +383,7 @@ impl World {
             .store
             .transact(&[self.want(Subject::Order(order))], &mut |loaded| vec![Some(self.decided(&loaded[0], event))]);
         assert_eq!(commit, Commit::Committed(vec![Written::Done]), "{}", event.kind());
-        self.store.order(self.tenant, order).expect("the store answers").expect("the order")
+        self.order(order)
     }
 
     /// The institution's price of an insured order: 600 pooled, 250 own account, 150 cash out of 1000.
@@ -410,8 +452,8 @@ impl World {
         }
     }
 
-    /// Walks an insured order from its opening to Settling.
-    pub(crate) fn settling(&self, bill_no: &str, amount: i64) -> Order {
+    /// Walks an insured order to where its payer may tap, and returns the tap.
+    pub(crate) fn coded(&self, bill_no: &str, amount: i64) -> (Order, Event) {
         let order = self.open(self.bill(bill_no, amount), true);
         let order = self.step(order.id, &self.price(true, amount));
         let hash = self.vault.lookup("code", bill_no);
@@ -422,15 +464,26 @@ impl World {
             tries_epoch: 0,
         };
         let order = self.step(order.id, &Event::CodeIssued { code });
-        self.step(order.id, &Event::Authorised { offered: Some(hash) })
+        (order, Event::Authorised { offered: Some(hash) })
+    }
+
+    /// Walks an insured order to Settling.
+    pub(crate) fn settling(&self, bill_no: &str, amount: i64) -> Order {
+        let (order, authorised) = self.coded(bill_no, amount);
+        self.step(order.id, &authorised)
+    }
+
+    /// Walks an insured order to Collecting.
+    pub(crate) fn collecting(&self, bill_no: &str, amount: i64) -> Order {
+        let order = self.settling(bill_no, amount);
+        let settlement = self.settlement(&order, &format!("S-{bill_no}"));
+        let order = self.step(order.id, &Event::SettleDone(Box::new(settlement)));
+        self.step(order.id, &Event::PrepayDone { prepay_id: "P1".into() })
     }
 
     /// Walks an insured order to Completed.
     pub(crate) fn completed(&self, bill_no: &str, amount: i64) -> Order {
-        let order = self.settling(bill_no, amount);
-        let settlement = self.settlement(&order, &format!("S-{bill_no}"));
-        let order = self.step(order.id, &Event::SettleDone(Box::new(settlement)));
-        let order = self.step(order.id, &Event::PrepayDone { prepay_id: "P1".into() });
+        let order = self.collecting(bill_no, amount);
         let order = self.step(order.id, &Event::WalletPaid(self.taken(&order, &format!("T-{bill_no}"))));
         self.step(order.id, &Event::TellBooked { guidance: Guidance::default() })
     }

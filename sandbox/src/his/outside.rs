@@ -17,7 +17,7 @@ use crate::clock::{china_now, random_hex};
 /// How long the adapter holds a poll open, in seconds.
 const POLL_S: u64 = 20;
 /// How many work items one poll brings at most.
-const POLL_MOST: usize = 200;
+const POLL_MOST: usize = 100;
 /// How long one call to the bureau or the adapter may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 

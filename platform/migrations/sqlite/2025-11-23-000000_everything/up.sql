@@ -69,6 +69,7 @@ CREATE TABLE binding (
 -- A login holds one live binding of a document; the unbound ones are history.
 CREATE UNIQUE INDEX binding_live ON binding (tenant, channel_user, certno) WHERE NOT unbound;
 CREATE INDEX binding_person ON binding (tenant, person) WHERE NOT unbound;
+CREATE INDEX binding_bind_no ON binding (tenant, bind_no) WHERE bind_no IS NOT NULL;
 CREATE INDEX binding_certno ON binding (tenant, certno) WHERE NOT unbound;
 
 CREATE TABLE visit_card (

@@ -146,9 +146,6 @@ pub trait Bureau: Send + Sync {
     /// The bureau's SM2 public key for card passwords, Base64.
     fn sm2_public_key(&self) -> &str;
     /// Verifies and reads what the bureau posted to us. `headers` have lower-case names.
-    fn open_notice(
-        &self,
-        headers: &[(String, String)],
-        body: &[u8],
-    ) -> Result<notice::LossNotice, notice::NotBelieved>;
+    fn open_notice(&self, headers: &[(String, String)], body: &[u8])
+    -> Result<notice::LossNotice, notice::NotBelieved>;
 }

@@ -1,0 +1,53 @@
+//! Looks at the books for operators: orders by state, how long suspended ones have waited, whether everything sums.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use schema::money::Fen;
+use schema::refusal::Refusal;
+
+use crate::journey::Ground;
+use crate::metrics::Metrics;
+
+/// At most this often.
+const EVERY: Duration = Duration::from_secs(15);
+/// A look that takes long is followed by so many times its own length of rest, so that it never costs more than a
+/// twentieth of one reader.
+const REST: u32 = 20;
+/// Suspended orders that are looked at; with more waiting, the count is not what matters.
+const SUSPENDED_MAX: u32 = 10_000;
+
+/// Runs for ever.
+pub async fn run(ground: Arc<Ground>, metrics: Arc<Metrics>) {
+    loop {
+        let started = Instant::now();
+        if let Err(refusal) = round(&ground, &metrics).await {
+            tracing::warn!(%refusal, "the books could not be looked at");
+        }
+        tokio::time::sleep(EVERY.max(started.elapsed().saturating_mul(REST))).await;
+    }
+}
+
+/// One look.
+pub async fn round(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
+    let mut orders: BTreeMap<String, i64> = BTreeMap::new();
+    let mut balanced = true;
+    for tenant in ground.tenants.all() {
+        let id = tenant.id;
+        let sums = ground.read(move |store| store.verify(id)).await?;
+        for (state, count) in sums.orders {
+            *orders.entry(state).or_default() += count;
+        }
+        balanced &= sums.violations.is_empty() && Fen::sum(sums.accounts.into_values()) == Ok(Fen::new(0));
+        for violation in &sums.violations {
+            tracing::error!(tenant = %id, ?violation, "the books do not hold");
+        }
+    }
+    let now_us = ground.clock.now_us();
+    let suspended = ground.read(|store| store.orders_in(Some("suspended"), SUSPENDED_MAX)).await?;
+    metrics.set_suspended(suspended.iter().map(|order| now_us.saturating_sub(order.entered_at_us)));
+    metrics.set_orders(&orders);
+    metrics.set_balanced(balanced);
+    Ok(())
+}

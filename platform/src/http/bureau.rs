@@ -1,0 +1,52 @@
+//! What the bureau tells by itself: a card was reported lost.
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use schema::ids::TenantId;
+use schema::refusal::{Code, Refusal};
+
+use super::Shared;
+use super::answer::Answer;
+use super::caller::{body, headers, id};
+use super::session::sha256;
+use crate::journey::people;
+use crate::parties::bureau::notice::NotBelieved;
+use crate::store::CallerKey;
+
+/// The bureau's word for a lost card.
+const LOSS: &str = "loss";
+
+/// 204 once the person is frozen here, or was before; 401 for what the bureau did not sign; 5xx so that it repeats.
+pub(super) async fn notice(
+    shared: Data<Shared>,
+    request: HttpRequest,
+    tenant: Path<String>,
+    payload: Payload,
+) -> Answer {
+    let ground = &shared.ground;
+    let tenant = ground.tenants.get(id::<TenantId>(&tenant, Code::NotFound)?)?;
+    let bytes = body(&request, payload.into_inner()).await?;
+    let notice = tenant.bureau.open_notice(&headers(&request), &bytes).map_err(|error| match error {
+        NotBelieved::Signature => Refusal::new(Code::SignatureWrong, error.to_string()),
+        NotBelieved::Malformed => Refusal::new(Code::Malformed, error.to_string()),
+    })?;
+    let key = CallerKey { caller: "bureau".into(), key: notice.notice_id.clone(), request: sha256(&bytes) };
+    let done = HttpResponse::NoContent().finish();
+    if ground.first_answer(tenant.id, &key).await?.is_some() {
+        return Ok(done);
+    }
+    if notice.kind == LOSS {
+        let (tenant_id, bind_no) = (tenant.id, notice.bind_no.clone());
+        match ground.read(move |store| store.binding_by_bind_no(tenant_id, &bind_no)).await? {
+            Some(row) => people::lost_at_bureau(ground, &tenant, row.facts.person).await?,
+            // A binding made at a window, or of another caller: nothing here can spend under it.
+            None => tracing::info!("a loss notice names a binding that is none of ours"),
+        }
+    } else {
+        tracing::warn!(kind = notice.kind, "a bureau notice of an unknown kind");
+    }
+    // The freeze first, the note that it was done second: a crash between the two repeats a harmless freeze.
+    let tenant_id = tenant.id;
+    ground.read(move |store| store.keep_answer(tenant_id, &key, b"")).await?;
+    Ok(done)
+}

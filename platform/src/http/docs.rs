@@ -1,0 +1,110 @@
+//! The phone API as OpenAPI 3.1 at `/openapi.json`, and as a page at `/docs/` that needs no network.
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use actix_web::web::{self, ServiceConfig};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::mobile;
+
+/// The document. Its routes are compared with the URL table by a test.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tongfu 统付 phone API",
+        description = "Amounts are fen, times microseconds UTC, ids UUIDs. Every change carries `Idempotency-Key`: the \
+            same key with the same request gets the first answer byte for byte. A change answers 202 with what was \
+            decided; outcomes come by `GET /mobile/v1/events` or by GET. Every refusal is a problem document that says \
+            what happened to the money.",
+    ),
+    paths(
+        mobile::login::send_code,
+        mobile::login::login,
+        mobile::people::bureau_key,
+        mobile::people::bindings,
+        mobile::people::bind,
+        mobile::people::unbind,
+        mobile::people::bind_level2,
+        mobile::people::report_loss,
+        mobile::bills::list,
+        mobile::bills::one,
+        mobile::orders::list,
+        mobile::orders::open,
+        mobile::orders::one,
+        mobile::orders::send_code,
+        mobile::orders::pay,
+        mobile::orders::cancel,
+        mobile::orders::receipt,
+        mobile::events::events,
+    ),
+    components(schemas(schema::refusal::Problem, schema::mobile::Bell)),
+    modifiers(&Credentials),
+)]
+pub(super) struct PhoneApi;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("session", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.add_security_scheme(
+            "channel",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-Tongfu-Channel"))),
+        );
+    }
+}
+
+pub(super) fn configure(config: &mut ServiceConfig) {
+    let there = || async { HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish() };
+    config
+        .service(web::resource("/docs").route(web::get().to(there)))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", PhoneApi::openapi()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::http::routes::GROUPS;
+
+    #[test]
+    fn every_phone_route_is_documented_and_nothing_else() {
+        let table = GROUPS.iter().find(|group| group.name == "mobile").expect("the phone's group");
+        let routed: BTreeSet<String> = table
+            .routes
+            .iter()
+            .flat_map(|(path, methods)| methods.iter().map(move |method| format!("{method} {path}")))
+            .collect();
+        let document = serde_json::to_value(PhoneApi::openapi()).expect("serialises");
+        let documented: BTreeSet<String> = document["paths"]
+            .as_object()
+            .expect("paths")
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("an item").keys();
+                methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+            })
+            .collect();
+        assert_eq!(routed, documented);
+        assert_eq!(document["openapi"], "3.1.0");
+    }
+
+    #[test]
+    fn every_phone_route_but_login_wants_a_session_and_every_change_a_key() {
+        let document = serde_json::to_value(PhoneApi::openapi()).expect("serialises");
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("an item") {
+                let login = path.starts_with("/mobile/v1/login");
+                let scheme = if login { "channel" } else { "session" };
+                assert!(operation["security"][0].get(scheme).is_some(), "{method} {path}");
+                let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+                let keyed = parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key");
+                assert_eq!(keyed, method != "get" && !login, "{method} {path}");
+            }
+        }
+    }
+}

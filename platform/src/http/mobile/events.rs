@@ -1,0 +1,77 @@
+//! `GET /events`: the bell that wakes a phone. What rang is looked up by GET; a bell that was missed is made good the
+//! same way.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Bytes, Data};
+use futures_util::stream;
+use schema::mobile::Bell;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::http::Shared;
+use crate::http::answer::Answer;
+use crate::http::caller::Caller;
+
+/// A comment is sent this often, so that everybody on the way knows that the stream lives.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Server-sent events: one [`Bell`] per `data:` line. `event: resync` says that some were missed: look at everything.
+#[utoipa::path(
+    get, path = "/mobile/v1/events", tag = "events", security(("session" = [])),
+    responses(
+        (status = 200, description = "Bells, until the session ends", body = String, content_type = "text/event-stream"),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn events(shared: Data<Shared>, caller: Caller) -> Answer {
+    let left_us = caller.expires_at_us.saturating_sub(shared.ground.clock.now_us());
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ear = Ear {
+        bells: shared.ground.ephemeral.listen(caller.tenant.id, caller.user),
+        heartbeat,
+        ends: Instant::now() + Duration::from_micros(u64::try_from(left_us).unwrap_or(0)),
+        shared: shared.into_inner(),
+        greeted: false,
+    };
+    let stream = stream::unfold(ear, |mut ear| async move {
+        let bytes = ear.next().await?;
+        Some((Ok::<Bytes, Infallible>(bytes), ear))
+    });
+    Ok(HttpResponse::Ok().content_type("text/event-stream").streaming(stream))
+}
+
+struct Ear {
+    bells: Receiver<Bell>,
+    heartbeat: Interval,
+    ends: Instant,
+    shared: Arc<Shared>,
+    greeted: bool,
+}
+
+impl Ear {
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.greeted {
+            self.greeted = true;
+            return Some(Bytes::from_static(b"retry: 2000\n: listening\n\n"));
+        }
+        tokio::select! {
+            bell = self.bells.recv() => match bell {
+                Ok(bell) => {
+                    let data = serde_json::to_string(&bell).ok()?;
+                    Some(Bytes::from(format!("data: {data}\n\n")))
+                }
+                Err(RecvError::Lagged(_)) => Some(Bytes::from_static(b"event: resync\ndata: {}\n\n")),
+                Err(RecvError::Closed) => None,
+            },
+            _ = self.heartbeat.tick() => Some(Bytes::from_static(b": heartbeat\n\n")),
+            () = tokio::time::sleep_until(self.ends) => None,
+            () = self.shared.stopped() => None,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Bindings.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path};
+use schema::mobile::{BindAsk, BindLevel2Ask, BindingView, BureauKeyView};
+use schema::refusal::Code;
+
+use crate::http::Shared;
+use crate::http::answer::{Answer, accepted, ok, verbatim};
+use crate::http::caller::{Caller, Change, Nothing, id};
+use crate::journey::people;
+
+/// The key for sealing card passwords.
+#[utoipa::path(
+    get, path = "/mobile/v1/bureau-key", tag = "bindings", security(("session" = [])),
+    responses(
+        (status = 200, body = BureauKeyView),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn bureau_key(caller: Caller) -> Answer {
+    ok(&BureauKeyView { sm2_public_key: caller.tenant.bureau.sm2_public_key().to_owned() })
+}
+
+/// Who is bound to this login.
+#[utoipa::path(
+    get, path = "/mobile/v1/bindings", tag = "bindings", security(("session" = [])),
+    responses(
+        (status = 200, body = Vec<BindingView>),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn bindings(shared: Data<Shared>, caller: Caller) -> Answer {
+    ok(&people::bindings(&shared.ground, &caller.tenant, caller.user).await?)
+}
+
+/// Binds a person at level 1: may look and pay cash.
+#[utoipa::path(
+    post, path = "/mobile/v1/bindings", tag = "bindings", request_body = BindAsk, security(("session" = [])),
+    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
+    responses(
+        (status = 201, description = "Bound", body = BindingView),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+        (status = 503, description = "The bureau cannot be reached", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn bind(shared: Data<Shared>, change: Change<BindAsk>) -> Answer {
+    let Change { caller, ask, key } = change;
+    let bytes = people::bind(&shared.ground, &caller.tenant, caller.user, &ask, key).await?;
+    Ok(verbatim(StatusCode::CREATED, bytes))
+}
+
+/// Raises a binding to level 2 with card and sealed password: may spend insurance.
+#[utoipa::path(
+    post, path = "/mobile/v1/bindings/{id}/level2", tag = "bindings", request_body = BindLevel2Ask,
+    security(("session" = [])),
+    params(
+        ("id" = String, Path, description = "The binding"),
+        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
+    ),
+    responses(
+        (status = 202, description = "Proved", body = BindingView),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+        (status = 503, description = "The bureau cannot be reached", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn bind_level2(
+    shared: Data<Shared>,
+    path: Path<String>,
+    change: Change<BindLevel2Ask>,
+) -> Answer {
+    let Change { caller, ask, key } = change;
+    let binding = id(&path, Code::BindingUnknown)?;
+    accepted(people::bind_level2(&shared.ground, &caller.tenant, caller.user, binding, &ask, key).await?)
+}
+
+/// Takes a binding back.
+#[utoipa::path(
+    delete, path = "/mobile/v1/bindings/{id}", tag = "bindings", security(("session" = [])),
+    params(
+        ("id" = String, Path, description = "The binding"),
+        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
+    ),
+    responses(
+        (status = 202, description = "Unbound", body = BindingView),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
+    let Change { caller, key, .. } = change;
+    let binding = id(&path, Code::BindingUnknown)?;
+    accepted(people::unbind(&shared.ground, &caller.tenant, caller.user, binding, key).await?)
+}
+
+/// Reports a loss: online payment for this person is frozen on this platform (平台冻结), at once.
+#[utoipa::path(
+    post, path = "/mobile/v1/bindings/{id}/loss", tag = "bindings", security(("session" = [])),
+    params(
+        ("id" = String, Path, description = "The binding"),
+        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
+    ),
+    responses(
+        (status = 202, description = "Frozen", body = BindingView),
+        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
+    ),
+)]
+pub(in crate::http) async fn report_loss(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
+    let Change { caller, key, .. } = change;
+    let binding = id(&path, Code::BindingUnknown)?;
+    accepted(people::report_loss(&shared.ground, &caller.tenant, caller.user, binding, key).await?)
+}

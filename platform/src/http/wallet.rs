@@ -1,0 +1,83 @@
+//! What the wallet tells by itself. A notice is believed because of its signature alone; the address only says whose
+//! key to check it with.
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use schema::ids::{EventId, OrderId, TenantId};
+use schema::refusal::{Code, Refusal};
+
+use super::Shared;
+use super::answer::Answer;
+use super::caller::{body, headers, id};
+use super::trace::Trace;
+use crate::domain::order::Event;
+use crate::journey::desk::{Command, Outcome, What};
+use crate::journey::{Ground, collect, refund};
+use crate::parties::wallet::{NotBelieved, Notice, RefundState};
+
+/// 204 once decided, or decided before; 401 for what the wallet did not sign; 5xx only where the desk could not
+/// decide, so that the wallet repeats it.
+pub(super) async fn notify(
+    shared: Data<Shared>,
+    request: HttpRequest,
+    tenant: Path<String>,
+    payload: Payload,
+    trace: Trace,
+) -> Answer {
+    let ground = &shared.ground;
+    let tenant = ground.tenants.get(id::<TenantId>(&tenant, Code::NotFound)?)?;
+    let bytes = body(&request, payload.into_inner()).await?;
+    let notice = tenant.wallet.open_notice(&headers(&request), &bytes).map_err(|error| match error {
+        NotBelieved::Signature => Refusal::new(Code::SignatureWrong, "a wallet notice is not signed by the wallet"),
+        NotBelieved::Malformed(why) => Refusal::new(Code::Malformed, why),
+    })?;
+    if let Some(what) = meaning(ground, tenant.id, notice).await? {
+        let command = Command {
+            tenant: tenant.id,
+            event_id: EventId::from_uuid(ground.clock.fresh()),
+            what,
+            answers: None,
+            key: None,
+            trace_id: trace.id(),
+        };
+        if let Outcome::Refused(refusal) = ground.desk.tell(command).await {
+            decided(refusal)?;
+        }
+    }
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// What the notice says happened; none where it says nothing we act on.
+async fn meaning(ground: &Ground, tenant: TenantId, notice: Notice) -> Result<Option<What>, Refusal> {
+    match notice {
+        Notice::Paid(taken) => {
+            let order: OrderId = taken
+                .out_trade_no
+                .parse()
+                .map_err(|_| Refusal::new(Code::OrderUnknown, "the wallet names a payment that is none of ours"))?;
+            Ok(Some(What::Order(order, Event::WalletPaid(collect::ours(taken)))))
+        }
+        Notice::Refund { state: RefundState::Processing | RefundState::Nothing, .. } => Ok(None),
+        Notice::Refund { out_refund_no, state } => {
+            let unknown = || Refusal::new(Code::OrderUnknown, "the wallet names a refund that is none of ours");
+            let refund = refund::refund_of(&out_refund_no).ok_or_else(unknown)?;
+            let found = ground.read(move |store| store.refund(tenant, refund)).await?.ok_or_else(unknown)?;
+            Ok(Some(What::Refund(found.order, refund, refund::state_event(state))))
+        }
+        Notice::Other(word) => {
+            tracing::info!(word, "a wallet notice says nothing we act on");
+            Ok(None)
+        }
+    }
+}
+
+/// A refusal of the tables means that this was known; only what kept the desk from deciding goes back to the wallet.
+fn decided(refusal: Refusal) -> Result<(), Refusal> {
+    match refusal.code {
+        Code::Overloaded | Code::OutcomeUnknown | Code::Internal | Code::OrderUnknown => Err(refusal),
+        _ => {
+            tracing::info!(%refusal, "a wallet notice said what was known");
+            Ok(())
+        }
+    }
+}

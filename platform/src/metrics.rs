@@ -1,0 +1,229 @@
+//! What operators see of the running platform, as Prometheus text. No label ever names a person, an order or a bill.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::journey::desk::Aftermath;
+
+pub mod counted;
+
+/// How long a suspended order has been waiting for a person, for `tongfu_suspended`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SuspendedAge {
+    /// Less than an hour.
+    UnderHour,
+    /// Less than a day.
+    UnderDay,
+    /// A day or more.
+    DayOrMore,
+}
+
+impl SuspendedAge {
+    /// Every bucket.
+    pub const ALL: [SuspendedAge; 3] = [SuspendedAge::UnderHour, SuspendedAge::UnderDay, SuspendedAge::DayOrMore];
+
+    /// The bucket of an age in microseconds.
+    pub const fn of_us(age_us: i64) -> SuspendedAge {
+        const HOUR_US: i64 = 3_600_000_000;
+        match age_us {
+            ..HOUR_US => SuspendedAge::UnderHour,
+            HOUR_US..86_400_000_000 => SuspendedAge::UnderDay,
+            _ => SuspendedAge::DayOrMore,
+        }
+    }
+
+    /// The label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SuspendedAge::UnderHour => "under_1h",
+            SuspendedAge::UnderDay => "under_1d",
+            SuspendedAge::DayOrMore => "1d_or_more",
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+/// The platform's metrics. One per process, shared in an `Arc`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: HistogramVec,
+    moves: IntCounterVec,
+    orders: IntGaugeVec,
+    party_calls: IntCounterVec,
+    batches: Histogram,
+    suspended: IntGaugeVec,
+    balanced: IntGauge,
+    links: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything, empty.
+    pub fn new() -> Metrics {
+        let registry = Registry::new();
+        let requests = registered(
+            &registry,
+            HistogramVec::new(
+                HistogramOpts::new("tongfu_http_request_duration_seconds", "Time to answer a request, by route.")
+                    .buckets(vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+                &["route", "method", "status_class"],
+            ),
+        );
+        let moves = counters(
+            &registry,
+            "tongfu_order_moves_total",
+            "Steps of orders: public state before, after, and what happened.",
+            &["from", "to", "event"],
+        );
+        let orders = gauges(&registry, "tongfu_orders", "Orders by public state.", &["state"]);
+        let party_calls = counters(
+            &registry,
+            "tongfu_party_calls_total",
+            "Calls to outsiders, and what they came to: done, refused, unknown.",
+            &["party", "call", "result"],
+        );
+        let batches = registered(
+            &registry,
+            Histogram::with_opts(
+                HistogramOpts::new("tongfu_desk_batch_size", "Events decided in one commit.")
+                    .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
+            ),
+        );
+        let suspended = gauges(
+            &registry,
+            "tongfu_suspended",
+            "Orders that wait for a person, by how long they have waited.",
+            &["age_bucket"],
+        );
+        let balanced = registered(
+            &registry,
+            IntGauge::new(
+                "tongfu_books_balanced",
+                "1 while every tenant's postings sum to zero and no invariant fails.",
+            ),
+        );
+        let links = registered(&registry, IntGauge::new("tongfu_links_up", "Institutions connected to this process."));
+        let build = gauges(&registry, "tongfu_build_info", "Always 1; the label says which build runs.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        // The process's own figures exist on Linux only; where they cannot be had, they are absent.
+        let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        Metrics { registry, requests, moves, orders, party_calls, batches, suspended, balanced, links }
+    }
+
+    /// A request was answered. `route` is the template, never the path.
+    pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration) {
+        let class = match status {
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.with_label_values(&[route, method, class]).observe(took.as_secs_f64());
+    }
+
+    /// The desk committed a batch.
+    pub fn committed(&self, aftermath: &Aftermath) {
+        self.batches.observe(f64::from(u32::try_from(aftermath.batch).unwrap_or(u32::MAX)));
+        for (from, to, event) in &aftermath.moves {
+            self.moves.with_label_values(&[*from, *to, *event]).inc();
+        }
+    }
+
+    /// How many orders stand in each public state now, over all tenants. States not named are taken to be empty.
+    pub fn set_orders(&self, by_state: &BTreeMap<String, i64>) {
+        self.orders.reset();
+        for (state, count) in by_state {
+            self.orders.with_label_values(&[state]).set(*count);
+        }
+    }
+
+    /// A call to an outsider ended; `result` is [`Answer::word`](crate::parties::answer::Answer::word).
+    pub fn called(&self, party: &str, call: &str, result: &str) {
+        self.party_calls.with_label_values(&[party, call, result]).inc();
+    }
+
+    /// The ages (microseconds) of every order that waits for a person now.
+    pub fn set_suspended(&self, ages_us: impl IntoIterator<Item = i64>) {
+        let mut counts = [0_i64; SuspendedAge::ALL.len()];
+        for age_us in ages_us {
+            counts[SuspendedAge::of_us(age_us) as usize] += 1;
+        }
+        for (bucket, count) in SuspendedAge::ALL.into_iter().zip(counts) {
+            self.suspended.with_label_values(&[bucket.as_str()]).set(count);
+        }
+    }
+
+    /// Whether the last look at the books found them balanced.
+    pub fn set_balanced(&self, balanced: bool) {
+        self.balanced.set(i64::from(balanced));
+    }
+
+    /// Institutions connected now.
+    pub fn set_links(&self, up: usize) {
+        self.links.set(i64::try_from(up).unwrap_or(i64::MAX));
+    }
+
+    /// Everything, as Prometheus text.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let collector = made.expect("names and labels in this file are well formed");
+    registry.register(Box::new(collector.clone())).expect("every name in this file is used once");
+    collector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_counted_is_read_back_as_text() {
+        let metrics = Metrics::new();
+        metrics.answered("/mobile/v1/orders/{id}", "GET", 404, Duration::from_millis(3));
+        metrics.called("bureau", "settle", "unknown");
+        let moves = vec![("new", "created", "opened")];
+        metrics.committed(&Aftermath { batch: 7, moves, ..Aftermath::default() });
+        metrics.set_orders(&BTreeMap::from([("paid".to_owned(), 3)]));
+        metrics.set_suspended([0, 3_600_000_000, 86_400_000_000, 86_399_999_999]);
+        metrics.set_balanced(true);
+        metrics.set_links(2);
+        let text = metrics.text().expect("encodes");
+        for line in [
+            r#"tongfu_http_request_duration_seconds_count{method="GET",route="/mobile/v1/orders/{id}",status_class="4xx"} 1"#,
+            r#"tongfu_order_moves_total{event="opened",from="new",to="created"} 1"#,
+            r#"tongfu_party_calls_total{call="settle",party="bureau",result="unknown"} 1"#,
+            "tongfu_desk_batch_size_count 1",
+            r#"tongfu_orders{state="paid"} 3"#,
+            r#"tongfu_suspended{age_bucket="under_1h"} 1"#,
+            r#"tongfu_suspended{age_bucket="under_1d"} 2"#,
+            r#"tongfu_suspended{age_bucket="1d_or_more"} 1"#,
+            "tongfu_books_balanced 1",
+            "tongfu_links_up 2",
+            "tongfu_desk_batch_size_sum 7",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
+        }
+    }
+}

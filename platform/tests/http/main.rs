@@ -1,0 +1,14 @@
+//! The doors, from outside: real sockets, a store in memory, outsiders that live in the test.
+
+#![allow(clippy::panic, unreachable_pub, reason = "a test says no by panicking, and its modules are its own")]
+
+mod adapter;
+mod callbacks;
+mod changes;
+mod link;
+mod login;
+mod outsiders;
+mod payment;
+mod surface;
+mod tenants;
+mod world;

@@ -1,0 +1,213 @@
+//! A bureau that knows a few people, a wallet that takes every order, and an SMS gateway that keeps what it was given.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use platform::parties::answer::{Answer, Refused};
+use platform::parties::bureau::notice::{self, LossNotice};
+use platform::parties::bureau::{
+    BindRequest, Bound, Bureau, Identity, Insurance, OnBehalf, PersonInfo, Settled, SettlementState, UndoneAt,
+};
+use platform::parties::sms::{Sms, SmsGateway};
+use platform::parties::wallet::{
+    NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
+};
+use schema::link::SettleInputs;
+use schema::mobile::WalletView;
+use schema::money::Fen;
+use schema::personal::{Personal as _, PsnNo};
+use schema::sign::SigningKey;
+
+/// What was sent to which phone.
+#[derive(Default)]
+pub struct Inbox {
+    messages: Mutex<Vec<(String, String)>>,
+}
+
+impl Inbox {
+    /// The six digits of the newest message with a code in it.
+    pub fn code(&self, phone: &str) -> String {
+        let messages = self.messages.lock().expect("not poisoned");
+        let newest = messages.iter().rev().find(|(to, text)| to == phone && text.contains("验证码"));
+        let (_, text) = newest.expect("a code was sent");
+        text.chars().filter(char::is_ascii_digit).take(6).collect()
+    }
+}
+
+#[async_trait]
+impl SmsGateway for Inbox {
+    async fn send(&self, sms: &Sms) -> Answer<()> {
+        self.messages.lock().expect("not poisoned").push((sms.phone.expose().to_owned(), sms.text.0.clone()));
+        Answer::Done(())
+    }
+}
+
+/// A bureau: certno → name. Card `C<certno>` with the sealed password `right` proves level 2.
+pub struct Registry {
+    people: BTreeMap<String, String>,
+    pub notice_key: SigningKey,
+}
+
+impl Registry {
+    pub fn new(seed: u8, people: &[(&str, &str)]) -> Registry {
+        let people = people.iter().map(|(certno, name)| ((*certno).to_owned(), (*name).to_owned())).collect();
+        Registry { people, notice_key: SigningKey::from_seed([seed; 32]) }
+    }
+
+    /// The bureau's number of a binding of this person.
+    pub fn bind_no(certno: &str) -> String {
+        format!("B{certno}")
+    }
+
+    /// The headers that belong to a notice.
+    pub fn sign(&self, body: &str, at_us: i64) -> Vec<(&'static str, String)> {
+        let at_s = at_us / 1_000_000;
+        let signature = self.notice_key.sign(format!("{at_s}\nn1\n{body}").as_bytes());
+        vec![
+            ("x-bureau-timestamp", at_s.to_string()),
+            ("x-bureau-nonce", "n1".to_owned()),
+            ("x-bureau-signature", signature),
+        ]
+    }
+}
+
+fn no<T>(code: &str, words: &str) -> Answer<T> {
+    Answer::Refused(Refused { code: code.to_owned(), words: words.to_owned(), busy: false })
+}
+
+fn psn_no(certno: &str) -> PsnNo {
+    PsnNo::new(format!("P{certno}"))
+}
+
+#[async_trait]
+impl Bureau for Registry {
+    async fn person(&self, _: Option<&OnBehalf>, identity: &Identity) -> Answer<PersonInfo> {
+        match self.people.get(identity.certno.expose()) {
+            None => no("1101", "查无此人"),
+            Some(name) => Answer::Done(PersonInfo {
+                psn_no: psn_no(identity.certno.expose()),
+                psn_name: schema::personal::PersonName::new(name.clone()),
+                insurances: vec![Insurance {
+                    insutype: "310".into(),
+                    insuplc_admdvs: "441900".into(),
+                    psn_type: "11".into(),
+                    active: true,
+                }],
+                blocked: false,
+            }),
+        }
+    }
+
+    async fn bind(&self, request: &BindRequest) -> Answer<Bound> {
+        let certno = request.identity.certno.expose();
+        if request.card_no.expose() != format!("C{certno}") || request.sealed_password.expose() != "right" {
+            return no("B001", "卡号或密码错误");
+        }
+        let bind_no = Registry::bind_no(certno);
+        Answer::Done(Bound { bind_no, psn_no: psn_no(certno), insuplc_admdvs: "441900".into() })
+    }
+
+    async fn unbind(&self, _: &str, _: &PsnNo) -> Answer<()> {
+        Answer::Done(())
+    }
+
+    async fn settle(&self, _: &OnBehalf, _: &str, _: &SettleInputs) -> Answer<Settled> {
+        no("2207", "本测试不结算")
+    }
+
+    async fn undo(&self, _: &OnBehalf, _: &str, _: &str, _: &SettleInputs) -> Answer<UndoneAt> {
+        no("2208", "本测试不结算")
+    }
+
+    async fn reverse(&self, _: &OnBehalf, _: &str, _: &str, _: &SettleInputs) -> Answer<()> {
+        no("2601", "本测试不结算")
+    }
+
+    async fn ask_by_setl_id(&self, _: &OnBehalf, _: &str, _: &SettleInputs) -> Answer<SettlementState> {
+        Answer::Done(SettlementState::Nothing)
+    }
+
+    async fn ask_by_visit(&self, _: &OnBehalf, _: &str, _: &SettleInputs) -> Answer<SettlementState> {
+        Answer::Done(SettlementState::Nothing)
+    }
+
+    fn can_ask_by_visit(&self) -> bool {
+        true
+    }
+
+    fn sm2_public_key(&self) -> &str {
+        "BASE64POINT"
+    }
+
+    fn open_notice(&self, headers: &[(String, String)], body: &[u8]) -> Result<LossNotice, notice::NotBelieved> {
+        let told = headers.iter().find(|(name, _)| name == "x-bureau-timestamp");
+        let now_us = told.and_then(|(_, text)| text.parse::<i64>().ok()).unwrap_or(0) * 1_000_000;
+        notice::open(&self.notice_key.public(), headers, body, now_us)
+    }
+}
+
+/// A wallet in which a payment is a notice: `x-test-wallet: <secret>` stands for its signature, which has tests of its
+/// own.
+pub struct Till {
+    pub secret: String,
+}
+
+pub const PAID_AT_US: i64 = 1_767_225_600_000_000;
+
+#[async_trait]
+impl Wallet for Till {
+    async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
+        Answer::Done(format!("prepay-{}", request.out_trade_no))
+    }
+
+    async fn query(&self, _: &str, _: &str) -> Answer<TradeState> {
+        Answer::Done(TradeState::NotPaid)
+    }
+
+    async fn close(&self, _: &str, _: &str) -> Answer<()> {
+        Answer::Done(())
+    }
+
+    async fn refund(&self, _: &RefundRequest) -> Answer<RefundState> {
+        Answer::Done(RefundState::Processing)
+    }
+
+    async fn query_refund(&self, _: &str, _: &str) -> Answer<RefundState> {
+        Answer::Done(RefundState::Processing)
+    }
+
+    fn client_sign(&self, prepay_id: &str, amount: Fen) -> WalletView {
+        WalletView {
+            app_id: "wx1".into(),
+            time_stamp: "1".into(),
+            nonce_str: "n".into(),
+            package: format!("prepay_id={prepay_id}"),
+            sign_type: "RSA".into(),
+            pay_sign: "s".into(),
+            amount_fen: amount,
+        }
+    }
+
+    fn open_notice(&self, headers: &[(String, String)], body: &[u8]) -> Result<Notice, NotBelieved> {
+        if !headers.iter().any(|(name, value)| name == "x-test-wallet" && *value == self.secret) {
+            return Err(NotBelieved::Signature);
+        }
+        let body: serde_json::Value =
+            serde_json::from_slice(body).map_err(|_| NotBelieved::Malformed("no JSON".into()))?;
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        Ok(match body["event"].as_str() {
+            Some("paid") => Notice::Paid(Taken {
+                out_trade_no: text("out_trade_no"),
+                transaction_id: text("transaction_id"),
+                amount: Fen::new(body["amount"].as_i64().unwrap_or_default()),
+                success_time_us: PAID_AT_US,
+            }),
+            Some("refund") => Notice::Refund {
+                out_refund_no: text("out_refund_no"),
+                state: RefundState::Returned { success_time_us: PAID_AT_US },
+            },
+            _ => Notice::Other("something".into()),
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Promises of `verify`: silent on sound books, and every kind of broken book found.
+
+use platform::clock::Clock as _;
+use platform::domain::invariants::Invariant;
+use platform::domain::order::{Event, Insurance, Legs, State};
+use platform::domain::posting::{Account, Posting};
+use platform::store::{Change, OrderWrite, Written};
+use schema::ids::OrderId;
+use schema::money::Fen;
+
+use super::Engine;
+use super::world::World;
+
+pub(crate) fn sound_books_are_silent(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    world.completed("B1", 1000);
+    world.collecting("B2", 501);
+    let cash = world.open(world.bill("B3", 1000), false);
+    world.step(cash.id, &world.price(false, 1000));
+    let closed = world.open(world.bill("B4", 1000), false);
+    world.step(closed.id, &Event::Cancelled);
+    let sums = world.store.verify(world.tenant).expect("books");
+    assert_eq!(sums.violations, []);
+    let orders: Vec<(&str, i64)> = sums.orders.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+    assert_eq!(orders, [("closed", 1), ("collecting", 1), ("completed", 1), ("priced", 1)]);
+    let accounts: Vec<(&str, i64)> = sums.accounts.iter().map(|(name, net)| (name.as_str(), net.get())).collect();
+    assert_eq!(
+        accounts,
+        [
+            ("bureau:310:account", 250 + 125),
+            ("bureau:310:pooled", 600 + 300),
+            ("payable:H44190000001", -1000 - 425),
+            ("wallet:1900000109", 150),
+        ]
+    );
+}
+
+/// The order row of a change.
+fn write(change: &mut Change) -> &mut OrderWrite {
+    change.order.as_mut().expect("an order")
+}
+
+fn suspense(amount: i64) -> Posting {
+    Posting { account: Account::Suspense, amount: Fen::new(amount), counterparty_at_us: 0 }
+}
+
+type Break = fn(&World) -> Change;
+
+/// One way each to break a sentence of the invariants, past the domain's own rules.
+const BREAKS: &[(Invariant, &str, Break)] = &[
+    (Invariant::SplitSums, "a price beyond its bill", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let mut change = world.decide(order.id, &world.price(false, 1000));
+        if let Some(price) = &mut write(&mut change).after.price {
+            price.split.cash_fen = Fen::new(1001);
+        }
+        change
+    }),
+    (Invariant::PostingsBalance, "one line without its other side", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        Change { postings: vec![suspense(5)], ..world.decide(order.id, &Event::Cancelled) }
+    }),
+    (Invariant::PostingsBalance, "two commits that balance only together", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let price = world.decide(order.id, &world.price(false, 1000));
+        assert_eq!(world.commit_one(Change { postings: vec![suspense(5)], ..price }), Written::Done);
+        Change { postings: vec![suspense(-5)], ..world.decide(order.id, &Event::Cancelled) }
+    }),
+    (Invariant::OneOpenOrderPerBill, "an order open again without its bill", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let price = world.price(false, 1000);
+        let mut change = world.decide(order.id, &price);
+        world.step(order.id, &Event::Cancelled);
+        write(&mut change).before = 2;
+        write(&mut change).after.version = 3;
+        write(&mut change).record.sequence = 3;
+        change
+    }),
+    (Invariant::OneOpenOrderPerBill, "a bill held by an order that pays another", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let mut change = world.decide(order.id, &world.price(false, 1000));
+        write(&mut change).after.bill.id = world.bill("B'", 1000);
+        change
+    }),
+    (Invariant::OneOrderPerPerson, "money moves without the claim", |world| {
+        let (order, tap) = world.coded("B", 1000);
+        Change { person: None, ..world.decide(order.id, &tap) }
+    }),
+    (Invariant::OneOrderPerPerson, "a claim of nobody's order", |world| {
+        let nobody = OrderId::from_uuid(world.clock.fresh());
+        Change { person: Some((world.binding.person, nobody, true)), ..Change::default() }
+    }),
+    (Invariant::OneOrderPerPerson, "a claim of a cash-only order", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        Change { person: Some((world.binding.person, order.id, true)), ..Change::default() }
+    }),
+    (Invariant::BureauNet, "a settlement without postings", |world| {
+        let order = world.settling("B", 1000);
+        let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
+        Change { postings: vec![], ..world.decide(order.id, &settled) }
+    }),
+    (Invariant::WalletNet, "cash without postings", |world| {
+        let order = world.collecting("B", 1000);
+        let paid = Event::WalletPaid(world.taken(&order, "T1"));
+        Change { postings: vec![], ..world.decide(order.id, &paid) }
+    }),
+    (Invariant::RefundsWithinPaid, "more given back than was paid", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        write(&mut change).after.refunded = Fen::new(1001);
+        change
+    }),
+    (Invariant::InsuranceBeforeCash, "cash without the insurance leg", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        if let State::Paid { legs: Legs { insurance, .. }, .. } = &mut write(&mut change).after.state {
+            *insurance = Insurance::CashOnly;
+        }
+        change
+    }),
+    (Invariant::NumberedWithoutGaps, "a record that skips a number", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let mut change = world.decide(order.id, &Event::Cancelled);
+        write(&mut change).record.sequence = 3;
+        change
+    }),
+    (Invariant::ClosedHoldsNothing, "a closed order that still owes", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let owed = Account::Payable { institution: world.institution.clone() };
+        let postings = vec![suspense(5), Posting { account: owed, amount: Fen::new(-5), counterparty_at_us: 0 }];
+        Change { postings, ..world.decide(order.id, &Event::Cancelled) }
+    }),
+    (Invariant::PaidAsSeen, "paid other than authorised", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        if let Some(authorisation) = &mut write(&mut change).after.authorisation {
+            authorisation.split.cash_fen = Fen::new(149);
+        }
+        change
+    }),
+];
+
+pub(crate) fn every_kind_of_broken_book_is_found(engine: &dyn Engine) {
+    for (seed, (invariant, how, break_it)) in (1..).zip(BREAKS) {
+        let world = World::seeded(engine.open(), seed);
+        let before = world.store.verify(world.tenant).expect("books").violations;
+        assert_eq!(before, []);
+        let change = break_it(&world);
+        assert_eq!(world.commit_one(change), Written::Done, "{how}");
+        let found = world.store.verify(world.tenant).expect("books").violations;
+        assert!(found.iter().any(|violation| violation.invariant == *invariant), "{how}: {found:?}");
+    }
+    let shown: std::collections::BTreeSet<Invariant> = BREAKS.iter().map(|(invariant, _, _)| *invariant).collect();
+    assert_eq!(shown, Invariant::ALL.iter().copied().collect(), "every sentence has a way to break it");
+}

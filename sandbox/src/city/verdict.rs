@@ -1,0 +1,345 @@
+//! The books from every side, row by row: what the platform says happened against what the bureaus, the wallet and
+//! the hospitals recorded by themselves.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::plan::CITIES;
+use super::town::City;
+use crate::people::payment::{Ended, Ending};
+use crate::people::story::Twist;
+
+/// States in which nothing is out any more.
+const RESTING: [&str; 3] = ["completed", "closed", "suspended"];
+/// How many differences are spelt out.
+const SPELT_OUT: usize = 50;
+
+/// What a run came to. Amounts are fen.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Verdict {
+    /// Payments begun.
+    pub payments: u64,
+    /// Paid and booked.
+    pub completed: u64,
+    /// As if nothing had happened, or paid at the window.
+    pub closed: u64,
+    /// Waiting for a person's decision.
+    pub suspended: u64,
+    /// None of the three after the last deadline.
+    pub unfinished: u64,
+    /// Bills for which more came in than they ask for, or the same leg twice: from the bureaus', the wallet's and the
+    /// windows' own records.
+    pub charged_twice: u64,
+    /// The platform by `ledger verify`, bureaus, wallet and hospitals each by their own records.
+    pub books_balance: bool,
+    /// Which of them balance.
+    pub balanced: BTreeMap<String, bool>,
+    /// What came in for every bill is what its ending says, and the platform's sums are the bureaus' and the wallet's.
+    pub sides_agree: bool,
+    /// Where not, in words; at most fifty.
+    pub differences: Vec<String>,
+    /// Sums by share, as the platform's books have them.
+    pub fund_fen: BTreeMap<String, i64>,
+    /// The platform's orders by state.
+    pub orders: BTreeMap<String, i64>,
+    /// Why orders were suspended, with how many.
+    pub suspended_why: BTreeMap<String, u64>,
+    /// Promises of the phone's API that people saw broken.
+    pub broken_promises: Vec<String>,
+}
+
+impl Verdict {
+    /// Nothing is off.
+    pub fn is_sound(&self) -> bool {
+        self.books_balance && self.sides_agree && self.charged_twice == 0 && self.broken_promises.is_empty()
+    }
+}
+
+/// An institution's bill.
+type BillKey = (String, String);
+
+/// What came in for one bill, by others' records.
+#[derive(Debug, Default)]
+struct CameIn {
+    /// Live settlements at the bureau.
+    settlements: u64,
+    /// Wallet payments of which something is still kept.
+    wallet_payments: u64,
+    /// Payments at the window.
+    window_payments: u64,
+    /// All of it in fen: funds, accounts and hospital's burden, the wallet's cash, the window's cash.
+    fen: i64,
+}
+
+/// An order as the platform lists it.
+struct OrderRow {
+    bill: BillKey,
+    state: String,
+    why: Option<String>,
+}
+
+/// Everybody's records.
+struct Records {
+    orders: BTreeMap<String, OrderRow>,
+    bureaus: Vec<(String, Value)>,
+    wallet: Value,
+    his: Value,
+}
+
+impl City {
+    /// Waits until no order is under way and no refund is on its way, at most `profile.rest()`.
+    pub async fn come_to_rest(&self) -> io::Result<()> {
+        let deadline = Instant::now() + self.profile.rest();
+        loop {
+            let ledger = self.platform_cli(&["ledger", "verify"], true).await?;
+            let under_way: i64 = counts(&ledger["orders"])
+                .into_iter()
+                .filter(|(state, _)| !RESTING.contains(&state.as_str()))
+                .map(|(_, count)| count)
+                .sum();
+            let wallet = self.get(&format!("{}/sandbox/books", self.addresses.wallet)).await?;
+            let merchants = wallet["merchants"].as_object().cloned().unwrap_or_default();
+            let refunding = merchants.values().any(|books| books["refunding_fen"].as_i64() != Some(0));
+            if (under_way == 0 && !refunding) || Instant::now() >= deadline {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// The verdict over everything that ever happened in this city, and over the payments of this run.
+    pub async fn verdict(&self) -> io::Result<Verdict> {
+        self.come_to_rest().await?;
+        let mut verdict = Verdict::default();
+        let ledger = self.platform_cli(&["ledger", "verify"], true).await?;
+        verdict.orders = counts(&ledger["orders"]);
+        verdict.fund_fen = counts(&ledger["fund_fen"]);
+        verdict.balanced.insert("platform".to_owned(), ledger["balanced"] == true);
+        for fault in ledger["faults"].as_array().into_iter().flatten() {
+            verdict.differences.push(format!("platform: {fault}"));
+        }
+        let records = self.records().await?;
+        let bureau_sums = self.others_books(&mut verdict).await?;
+        compare_sums(&mut verdict, &bureau_sums);
+
+        let came_in = came_in(&records, &mut verdict.differences);
+        self.count_endings(&mut verdict, &records);
+        self.compare_bills(&mut verdict, &records, &came_in);
+        verdict.books_balance = verdict.balanced.values().all(|balanced| *balanced);
+        verdict.sides_agree = verdict.differences.is_empty();
+        verdict.differences.truncate(SPELT_OUT);
+        Ok(verdict)
+    }
+
+    async fn records(&self) -> io::Result<Records> {
+        let listed = self.platform_cli(&["order", "list", "--most", "1000000"], false).await?;
+        let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let order = |row: &Value| {
+            let bill = (text(row, "institution"), text(row, "bill_no"));
+            // The wallet knows an order by its id without hyphens.
+            let id = text(row, "id").replace('-', "");
+            (id, OrderRow { bill, state: text(row, "state"), why: row["why"].as_str().map(str::to_owned) })
+        };
+        let orders = listed.as_array().into_iter().flatten().map(order).collect();
+        let mut bureaus = Vec::new();
+        for (admdvs, url) in &self.addresses.bureaus {
+            bureaus.push((admdvs.clone(), self.get(&format!("{url}/sandbox/records")).await?));
+        }
+        let wallet = self.get(&format!("{}/sandbox/records", self.addresses.wallet)).await?;
+        let his = self.get(&format!("{}/sandbox/records", self.his_url)).await?;
+        Ok(Records { orders, bureaus, wallet, his })
+    }
+
+    /// Each counterparty's own verdict, and the sums of what the platform did there.
+    async fn others_books(&self, verdict: &mut Verdict) -> io::Result<BTreeMap<&'static str, i64>> {
+        let mut sums: BTreeMap<&'static str, i64> = BTreeMap::new();
+        for city in &CITIES {
+            let Some(url) = self.addresses.bureaus.get(city.admdvs) else { continue };
+            let books = self.get(&format!("{url}/sandbox/books")).await?;
+            verdict.balanced.insert(format!("bureau-{}", city.admdvs), books["balanced"] == true);
+            let platform = city.platform_paasid();
+            let callers = books["callers"].as_array().into_iter().flatten();
+            for caller in callers.filter(|caller| caller["origin"] == platform.as_str()) {
+                for (share, name) in [("funds", "fund_fen"), ("accounts", "account_fen")] {
+                    *sums.entry(share).or_default() += caller[name].as_i64().unwrap_or(0);
+                }
+            }
+        }
+        let wallet = self.get(&format!("{}/sandbox/books", self.addresses.wallet)).await?;
+        verdict.balanced.insert("wallet".to_owned(), wallet["balanced"] == true);
+        *sums.entry("cash").or_default() += wallet["net_fen"].as_i64().unwrap_or(0);
+        let his = self.get(&format!("{}/sandbox/books", self.his_url)).await?;
+        verdict.balanced.insert("his".to_owned(), his["balanced"] == true);
+        Ok(sums)
+    }
+
+    fn count_endings(&self, verdict: &mut Verdict, records: &Records) {
+        for ended in self.ended() {
+            verdict.payments += 1;
+            match final_ending(&ended, records) {
+                Ending::Completed => verdict.completed += 1,
+                Ending::Closed => verdict.closed += 1,
+                Ending::Suspended => verdict.suspended += 1,
+                Ending::Unfinished => verdict.unfinished += 1,
+            }
+            for broken in ended.broken {
+                if !verdict.broken_promises.contains(&broken) {
+                    verdict.broken_promises.push(broken);
+                }
+            }
+        }
+        for order in records.orders.values().filter(|order| order.state == "suspended") {
+            *verdict.suspended_why.entry(order.why.clone().unwrap_or_default()).or_default() += 1;
+        }
+    }
+
+    fn compare_bills(&self, verdict: &mut Verdict, records: &Records, came_in: &BTreeMap<BillKey, CameIn>) {
+        let ended: BTreeMap<BillKey, Ended> =
+            self.ended().into_iter().map(|ended| ((ended.institution.clone(), ended.bill_no.clone()), ended)).collect();
+        let mut by_bill: BTreeMap<&BillKey, Vec<&OrderRow>> = BTreeMap::new();
+        for order in records.orders.values() {
+            by_bill.entry(&order.bill).or_default().push(order);
+        }
+        let nothing = CameIn::default();
+        for (key, amount_fen, window) in bills(&records.his) {
+            let came = came_in.get(&key).unwrap_or(&nothing);
+            let (institution, bill_no) = &key;
+            let twice = came.fen > amount_fen || came.settlements > 1 || came.wallet_payments > 1;
+            if twice {
+                verdict.charged_twice += 1;
+                verdict
+                    .differences
+                    .push(format!("{institution} {bill_no}: charged twice, {amount_fen} fen asked, {came:?}"));
+                continue;
+            }
+            let orders = by_bill.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let resting = orders.iter().all(|order| matches!(order.state.as_str(), "completed" | "closed"));
+            let refund = ended.get(&key).and_then(|ended| ended.refund.as_ref().map(|state| (ended, state.as_str())));
+            let completed = orders.iter().any(|order| order.state == "completed");
+            let due = match refund {
+                _ if window => amount_fen,
+                Some((ended, "done")) if ended.story.twist == Twist::RefundPart => amount_fen - back_in_part(ended),
+                Some((_, "done")) => 0,
+                Some(_) => continue,
+                None if completed => amount_fen,
+                None => 0,
+            };
+            if resting && came.fen != due {
+                verdict.differences.push(format!("{institution} {bill_no}: {due} fen due, {came:?}"));
+            }
+        }
+    }
+}
+
+/// What a part refund gave back.
+fn back_in_part(ended: &Ended) -> i64 {
+    ended.split.map_or(0, |split| split.cash_fen.get() / 2)
+}
+
+fn counts(node: &Value) -> BTreeMap<String, i64> {
+    let entries = node.as_object().into_iter().flatten();
+    entries.filter_map(|(name, count)| Some((name.clone(), count.as_i64()?))).collect()
+}
+
+/// The platform's shares are what the bureaus and the wallet keep of its rows.
+fn compare_sums(verdict: &mut Verdict, others: &BTreeMap<&'static str, i64>) {
+    let ours = |names: &[&str]| names.iter().filter_map(|name| verdict.fund_fen.get(*name)).sum::<i64>();
+    let pairs = [
+        ("funds", ours(&["fund", "other_funds"])),
+        ("accounts", ours(&["account", "account_mulaid"])),
+        ("cash", ours(&["cash"])),
+    ];
+    for (name, platform) in pairs {
+        let theirs = others.get(name).copied().unwrap_or(0);
+        if platform != theirs {
+            verdict.differences.push(format!("{name}: the platform has {platform} fen, the other side {theirs}"));
+        }
+    }
+}
+
+/// Every bill of every hospital: key, amount, whether the window was paid.
+fn bills(his: &Value) -> Vec<(BillKey, i64, bool)> {
+    let mut all = Vec::new();
+    for hospital in his["hospitals"].as_array().into_iter().flatten() {
+        let code = hospital["fixmedins_code"].as_str().unwrap_or_default();
+        for bill in hospital["bills"].as_array().into_iter().flatten() {
+            let key = (code.to_owned(), bill["bill_no"].as_str().unwrap_or_default().to_owned());
+            all.push((key, bill["amount_fen"].as_i64().unwrap_or(0), !bill["window"].is_null()));
+        }
+    }
+    all
+}
+
+fn came_in(records: &Records, differences: &mut Vec<String>) -> BTreeMap<BillKey, CameIn> {
+    let mut came: BTreeMap<BillKey, CameIn> = BTreeMap::new();
+    let mut by_visit: BTreeMap<BillKey, String> = BTreeMap::new();
+    for hospital in records.his["hospitals"].as_array().into_iter().flatten() {
+        let code = hospital["fixmedins_code"].as_str().unwrap_or_default();
+        for bill in hospital["bills"].as_array().into_iter().flatten() {
+            let bill_no = bill["bill_no"].as_str().unwrap_or_default().to_owned();
+            let visit = bill["ipt_otp_no"].as_str().unwrap_or_default().to_owned();
+            by_visit.insert((code.to_owned(), visit), bill_no.clone());
+            if !bill["window"].is_null() {
+                let at_window = came.entry((code.to_owned(), bill_no)).or_default();
+                at_window.window_payments += 1;
+                at_window.fen += bill["window"]["split"]["cash_fen"].as_i64().unwrap_or(0);
+            }
+        }
+    }
+    for (admdvs, rows) in &records.bureaus {
+        for row in rows.as_array().into_iter().flatten().filter(|row| row["live"] == true) {
+            let code = row["fixmedins_code"].as_str().unwrap_or_default().to_owned();
+            // A visit that had to be registered anew carries a suffix.
+            let visit = row["ipt_otp_no"].as_str().unwrap_or_default();
+            let visit = visit.split('-').next().unwrap_or_default().to_owned();
+            let fen = |name: &str| row["amounts"][name].as_i64().unwrap_or(0);
+            match by_visit.get(&(code.clone(), visit)) {
+                Some(bill_no) => {
+                    let bill = came.entry((code, bill_no.clone())).or_default();
+                    bill.settlements += 1;
+                    bill.fen += fen("medfee_sumamt") - fen("psn_cash");
+                }
+                None => differences.push(format!("bureau {admdvs}: {} settles no bill we know", row["setl_id"])),
+            }
+        }
+    }
+    for row in records.wallet["orders"].as_array().into_iter().flatten().filter(|row| row["state"] == "PAID") {
+        let kept = row["total_fen"].as_i64().unwrap_or(0) - row["refunded_fen"].as_i64().unwrap_or(0);
+        if kept == 0 {
+            continue;
+        }
+        match records.orders.get(row["out_trade_no"].as_str().unwrap_or_default()) {
+            Some(order) => {
+                let bill = came.entry(order.bill.clone()).or_default();
+                bill.wallet_payments += 1;
+                bill.fen += kept;
+            }
+            None => differences.push(format!("wallet: {} pays no order we know", row["out_trade_no"])),
+        }
+    }
+    came
+}
+
+/// What became of a payment in the end, which its person may not have waited for.
+fn final_ending(ended: &Ended, records: &Records) -> Ending {
+    let key = (&ended.institution, &ended.bill_no);
+    let of_bill = records.orders.values().filter(|order| (&order.bill.0, &order.bill.1) == key);
+    let states: Vec<&str> = of_bill.map(|order| order.state.as_str()).collect();
+    let any = |state: &str| states.contains(&state);
+    if any("completed") {
+        Ending::Completed
+    } else if states.iter().any(|state| !RESTING.contains(state)) {
+        Ending::Unfinished
+    } else if any("suspended") {
+        Ending::Suspended
+    } else if any("closed") {
+        Ending::Closed
+    } else {
+        ended.ending
+    }
+}

@@ -1,0 +1,390 @@
+//! One login at `/mobile/v1`, as an app holds it.
+//!
+//! A change carries an idempotency key and is repeated with the same key while nobody answers, or the platform says
+//! 503. What changes is heard by server-sent events; a slow GET stands behind them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::Method;
+use schema::ids::{BillId, BindingId, OrderId};
+use schema::mobile::{
+    BillView, BindAsk, BindLevel2Ask, BindingView, BureauKeyView, LoggedIn, LoginAsk, LoginCodeAsk, OrderAsk,
+    OrderView, PayAsk,
+};
+use schema::personal::{BearerToken, Openid, Personal};
+use schema::refusal::{Code, Problem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::outside::{Outside, code_in};
+use super::person::{Insured, Person};
+use crate::bureau::seal_card_password;
+use crate::clock::random_hex;
+
+/// How long one request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts at a change that nobody answered.
+const AGAIN: Duration = Duration::from_millis(150);
+/// How long a GET waits behind the bell.
+const LOOK_AGAIN: Duration = Duration::from_millis(700);
+
+/// Why something did not work out.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// The platform said no.
+    Refused(Box<Problem>),
+    /// Nobody answered until the person gave up.
+    NoAnswer(String),
+    /// The platform broke a promise of its API.
+    Broken(String),
+}
+
+impl Trouble {
+    /// The refusal's code, if it is one.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Trouble::Refused(problem) => Some(problem.code),
+            Trouble::NoAnswer(_) | Trouble::Broken(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Trouble::Refused(problem) => write!(f, "{}: {}", problem.code, problem.title),
+            Trouble::NoAnswer(why) => write!(f, "no answer: {why}"),
+            Trouble::Broken(why) => write!(f, "a promise of the API is broken: {why}"),
+        }
+    }
+}
+
+/// A phone that is logged in.
+#[derive(Debug)]
+pub struct MobilePhone {
+    base: String,
+    token: BearerToken,
+    client: reqwest::Client,
+    bell: watch::Receiver<u64>,
+    listening: JoinHandle<()>,
+    /// Promises of the API that this phone saw broken.
+    broken: Mutex<Vec<String>>,
+}
+
+impl Drop for MobilePhone {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+/// The way into a city: the platform and the channel through which it is reached.
+#[derive(Debug, Clone)]
+pub struct Entrance {
+    /// `http://127.0.0.1:PORT`.
+    pub platform_url: String,
+    /// The app's channel key; fixes the tenant.
+    pub channel_key: String,
+}
+
+impl MobilePhone {
+    /// Logs in by text message and listens from then on. Gives up at `deadline`.
+    pub async fn log_in(
+        entrance: &Entrance,
+        person: &Person,
+        outside: &Outside,
+        deadline: Instant,
+    ) -> Result<MobilePhone, Trouble> {
+        let client = outside.client().clone();
+        let base = format!("{}/mobile/v1", entrance.platform_url);
+        let knock = Knock { base: &base, client: &client, who: Who::Channel(&entrance.channel_key) };
+        let phone = person.phone.clone();
+        let seen = outside.last_message(phone.expose()).await;
+        let ask = LoginCodeAsk { phone: phone.clone() };
+        let _: Value = parsed(&knock.change(Method::POST, "/login/code", &ask, &random_hex(16), deadline).await?)?;
+        let text = outside.message(phone.expose(), seen, deadline, |text| code_in(text).is_some()).await;
+        let code =
+            text.as_deref().and_then(code_in).ok_or_else(|| Trouble::NoAnswer("no login code came".to_owned()))?;
+        let ask = LoginAsk { phone, code, openid: Some(Openid::new(person.openid.expose())) };
+        let body = knock.change(Method::POST, "/login", &ask, &random_hex(16), deadline).await?;
+        let LoggedIn { token, .. } = parsed(&body)?;
+        let (ring, bell) = watch::channel(0);
+        let listening = tokio::spawn(listen(client.clone(), base.clone(), token.clone(), ring));
+        Ok(MobilePhone { base, token, client, bell, listening, broken: Mutex::default() })
+    }
+
+    /// What was seen of broken promises: empty when all is well.
+    pub fn broken(&self) -> Vec<String> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn knock(&self) -> Knock<'_> {
+        Knock { base: &self.base, client: &self.client, who: Who::Session(&self.token) }
+    }
+
+    /// A change, repeated with its key until it is answered. With `twice` it is sent once more afterwards, and the
+    /// second answer must be the first, byte for byte.
+    pub async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        ask: &impl Serialize,
+        twice: bool,
+        deadline: Instant,
+    ) -> Result<T, Trouble> {
+        let key = random_hex(16);
+        let first = self.knock().change(method.clone(), path, ask, &key, deadline).await?;
+        if twice {
+            let again = self.knock().change(method, path, ask, &key, deadline).await;
+            if again.as_ref().is_ok_and(|again| *again != first) || again.as_ref().is_err_and(|t| t.code().is_some()) {
+                let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+                broken.push(format!("{path}: a repeat with the same key was answered otherwise"));
+            }
+        }
+        parsed(&first)
+    }
+
+    /// Something to look at; repeated while nobody answers.
+    pub async fn look<T: DeserializeOwned>(&self, path: &str, deadline: Instant) -> Result<T, Trouble> {
+        parsed(&self.knock().send_until(Method::GET, path, None, None, deadline).await?)
+    }
+
+    /// Binds a person at level 1, or finds the binding that is there already.
+    pub async fn bind(&self, insured: &Insured, deadline: Instant) -> Result<BindingView, Trouble> {
+        let ask = BindAsk {
+            psn_name: insured.psn_name.clone(),
+            psn_cert_type: "01".to_owned(),
+            certno: insured.certno.clone(),
+        };
+        match self.change(Method::POST, "/bindings", &ask, false, deadline).await {
+            Err(trouble) if trouble.code() == Some(Code::BindingExists) => {
+                let bindings: Vec<BindingView> = self.look("/bindings", deadline).await?;
+                let (name, certno) = (insured.psn_name.masked(), insured.certno.masked());
+                let own = bindings.into_iter().find(|view| view.psn_name == name && view.certno == certno);
+                own.ok_or(trouble)
+            }
+            other => other,
+        }
+    }
+
+    /// Raises a binding to level 2 with the card and its payment password.
+    pub async fn bind_level2(
+        &self,
+        binding: BindingId,
+        insured: &Insured,
+        deadline: Instant,
+    ) -> Result<BindingView, Trouble> {
+        let BureauKeyView { sm2_public_key } = self.look("/bureau-key", deadline).await?;
+        let ask = BindLevel2Ask {
+            card_no: insured.card_no.clone(),
+            sealed_password: Personal::new(seal_card_password(&sm2_public_key, &insured.card_password)),
+        };
+        self.change(Method::POST, &format!("/bindings/{binding}/level2"), &ask, false, deadline).await
+    }
+
+    /// Freezes a binding.
+    pub async fn report_loss(&self, binding: BindingId, deadline: Instant) -> Result<(), Trouble> {
+        let path = format!("/bindings/{binding}/loss");
+        self.change::<Value>(Method::POST, &path, &json!({}), false, deadline).await.map(drop)
+    }
+
+    /// Ends a binding.
+    pub async fn unbind(&self, binding: BindingId, deadline: Instant) -> Result<(), Trouble> {
+        let path = format!("/bindings/{binding}");
+        self.change::<Value>(Method::DELETE, &path, &json!({}), false, deadline).await.map(drop)
+    }
+
+    /// The live bindings of this login.
+    pub async fn bindings(&self, deadline: Instant) -> Result<Vec<BindingView>, Trouble> {
+        self.look("/bindings", deadline).await
+    }
+
+    /// Waits until a bill with this number is listed; `None` when the person gave up before.
+    pub async fn bill(&self, fixmedins_code: &str, bill_no: &str, deadline: Instant) -> Option<BillView> {
+        let mut bell = self.bell.clone();
+        loop {
+            bell.borrow_and_update();
+            if let Ok(bills) = self.look::<Vec<BillView>>("/bills", deadline).await
+                && let Some(bill) =
+                    bills.into_iter().find(|bill| bill.bill_no == bill_no && bill.fixmedins_code == fixmedins_code)
+            {
+                return Some(bill);
+            }
+            rung(&mut bell, deadline).await?;
+        }
+    }
+
+    /// Opens an order.
+    pub async fn open(&self, ask: &OrderAsk, twice: bool, deadline: Instant) -> Result<OrderView, Trouble> {
+        self.change(Method::POST, "/orders", ask, twice, deadline).await
+    }
+
+    /// One order.
+    pub async fn order(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
+        self.look(&format!("/orders/{order}"), deadline).await
+    }
+
+    /// Asks for a code.
+    pub async fn ask_code(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
+        self.change(Method::POST, &format!("/orders/{order}/code"), &json!({}), false, deadline).await
+    }
+
+    /// Authorises.
+    pub async fn pay(
+        &self,
+        order: OrderId,
+        ask: &PayAsk,
+        twice: bool,
+        deadline: Instant,
+    ) -> Result<OrderView, Trouble> {
+        self.change(Method::POST, &format!("/orders/{order}/pay"), ask, twice, deadline).await
+    }
+
+    /// Takes it back.
+    pub async fn cancel(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
+        self.change(Method::POST, &format!("/orders/{order}/cancel"), &json!({}), false, deadline).await
+    }
+
+    /// The last order of a bill, if it has one.
+    pub async fn order_of(&self, bill: BillId, deadline: Instant) -> Result<Option<OrderView>, Trouble> {
+        let view: BillView = self.look(&format!("/bills/{bill}"), deadline).await?;
+        match view.order_id {
+            Some(order) => self.order(order, deadline).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Looks at an order until `enough` says so; `None` when the person gave up before.
+    pub async fn wait(
+        &self,
+        order: OrderId,
+        deadline: Instant,
+        enough: impl Fn(&OrderView) -> bool,
+    ) -> Option<OrderView> {
+        let mut bell = self.bell.clone();
+        loop {
+            bell.borrow_and_update();
+            if let Ok(view) = self.order(order, deadline).await
+                && enough(&view)
+            {
+                return Some(view);
+            }
+            rung(&mut bell, deadline).await?;
+        }
+    }
+}
+
+/// Waits for the bell, or a while; `None` after the deadline.
+async fn rung(bell: &mut watch::Receiver<u64>, deadline: Instant) -> Option<()> {
+    if Instant::now() >= deadline {
+        return None;
+    }
+    let wake = (Instant::now() + LOOK_AGAIN).min(deadline);
+    if let Ok(Err(_closed)) = tokio::time::timeout_at(wake, bell.changed()).await {
+        tokio::time::sleep_until(wake).await;
+    }
+    Some(())
+}
+
+enum Who<'a> {
+    Channel(&'a str),
+    Session(&'a BearerToken),
+}
+
+struct Knock<'a> {
+    base: &'a str,
+    client: &'a reqwest::Client,
+    who: Who<'a>,
+}
+
+impl Knock<'_> {
+    async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        ask: &impl Serialize,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Trouble> {
+        let body = serde_json::to_vec(ask).map_err(|fault| Trouble::Broken(fault.to_string()))?;
+        self.send_until(method, path, Some(body), Some(key), deadline).await
+    }
+
+    async fn send_until(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        key: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Vec<u8>, Trouble> {
+        loop {
+            match self.send(method.clone(), path, body.clone(), key).await {
+                Err(Trouble::NoAnswer(_)) if Instant::now() + AGAIN < deadline => tokio::time::sleep(AGAIN).await,
+                other => return other,
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        key: Option<&str>,
+    ) -> Result<Vec<u8>, Trouble> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).timeout(PATIENCE);
+        request = match self.who {
+            Who::Channel(channel_key) => request.header("x-tongfu-channel", channel_key),
+            Who::Session(token) => request.bearer_auth(token.expose()),
+        };
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let none = |error: reqwest::Error| Trouble::NoAnswer(error.without_url().to_string());
+        let response = request.send().await.map_err(none)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(none)?.to_vec();
+        if status.is_success() {
+            return Ok(bytes);
+        }
+        match serde_json::from_slice::<Problem>(&bytes) {
+            Ok(problem) if status.as_u16() == 503 => Err(Trouble::NoAnswer(problem.title)),
+            Ok(problem) => Err(Trouble::Refused(Box::new(problem))),
+            Err(fault) => Err(Trouble::Broken(format!("{path}: {status} without problem details: {fault}"))),
+        }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
+    let body = if body.is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|fault| Trouble::Broken(format!("the answer cannot be read: {fault}")))
+}
+
+/// Rings at every server-sent record, and once at every connection, since something may have changed before it.
+async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring: watch::Sender<u64>) {
+    loop {
+        let asked = client.get(format!("{base}/events")).bearer_auth(token.expose()).send().await;
+        if let Ok(response) = asked
+            && response.status().is_success()
+        {
+            ring.send_modify(|rings| *rings += 1);
+            let mut chunks = response.bytes_stream();
+            while let Some(Ok(chunk)) = chunks.next().await {
+                // Heartbeats are comments (":"); a record split over two chunks rings twice, which is harmless.
+                if !chunk.starts_with(b":") {
+                    ring.send_modify(|rings| *rings += 1);
+                }
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
