@@ -939,12 +939,12 @@ pages! {
     // ——— 2208 before payment ———
 
     a_lost_2208_that_was_done_is_found_by_asking: undoing() => {
-        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
         undo_question_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
         undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_lost_2208_that_was_not_done_is_sent_again: undoing() => {
-        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
         stands() => "UndoingInsurance(cancelled) | | undo | bill person";
         undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
@@ -957,11 +957,11 @@ pages! {
         undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_difference_whose_2208_was_lost_is_priced_again_when_it_is_found: undoing_a_difference() => {
-        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(differs) | | ask_undo@90s | bill person";
         undo_found() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
     }
     a_late_settlement_whose_2208_was_lost_leads_back_to_the_price: proving().then(&[found(MIXED)]) => {
-        undo_lost() => "AskingUndo(settled_late) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(settled_late) | | ask_undo@90s | bill person";
         undo_found() => "Priced | pooled-6000 account-1500 payable+7500 | sms ripple | bill";
     }
     a_refused_2208_whose_settlement_stands_is_shown_to_the_bureau_and_learned_from: undoing() => {
@@ -985,13 +985,13 @@ pages! {
     an_undo_that_lasts_too_long_is_shown_to_a_person_and_still_ends: undoing() => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
         undo_busy() => "Suspended(bureau_silent) | | undo@5s | bill person";
-        undo_lost() => "Suspended(bureau_silent) | | ask_undo@5s | bill person";
+        undo_lost() => "Suspended(bureau_silent) | | ask_undo@90s | bill person";
         undo_question_lost() => "Suspended(bureau_silent) | | ask_undo@5s | bill person";
         stands() => "Suspended(bureau_silent) | | undo | bill person";
         undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_question_about_2208_that_lasts_too_long_is_shown_to_a_person: undoing() => {
-        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
         deadline() => "Suspended(bureau_silent) | | | bill person";
         undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
@@ -1000,7 +1000,7 @@ pages! {
         undone() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
     }
     a_suspended_difference_is_priced_again_once_it_is_found_undone: undoing_a_difference() => {
-        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(differs) | | ask_undo@90s | bill person";
         deadline() => "Suspended(bureau_silent) | | | bill person";
         undo_found() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
     }
@@ -1050,7 +1050,7 @@ pages! {
         undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_payment_while_the_undo_is_asked_about_goes_back: undoing() => {
-        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
         paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
         cash_back() => "AskingUndo(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
     }
@@ -1165,7 +1165,7 @@ pages! {
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
     }
     a_lost_2208_after_a_rejection_is_asked_and_sent_again: returning() => {
-        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@90s | bill";
         back_stands() => "Returning(rejected)/undoing_insurance | | undo | bill";
         back_busy() => "Returning(rejected)/undoing_insurance | | undo@5s | bill";
         back_undone() => "Returning(rejected)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
@@ -1176,7 +1176,7 @@ pages! {
     }
     a_lost_2208_of_a_bill_without_cash_ends_where_it_is_found: paid_without_cash() => {
         rejected() => "Returning(rejected)/undoing_insurance | | undo | bill";
-        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@5s | bill";
+        back_lost() => "Returning(rejected)/asking_undo | | ask_undo@90s | bill";
         back_undone() => "Closed(rejected)/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone |";
     }
     a_silent_hospital_is_asked_and_told_again_until_it_books: paid_mixed() => {
@@ -1314,7 +1314,7 @@ pages! {
     }
     the_window_waits_while_the_insurance_is_undone: undoing() => {
         claim() => "refused IN_PROGRESS";
-        undo_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
         claim() => "refused IN_PROGRESS";
     }
     the_window_hears_that_a_paid_bill_is_paid: paid_mixed() => {
@@ -1427,7 +1427,7 @@ pages! {
     }
     a_loss_while_a_difference_is_undone_closes_the_order: undoing_a_difference() => {
         lost() => "UndoingInsurance(differs) | | | bill person";
-        undo_lost() => "AskingUndo(differs) | | ask_undo@5s | bill person";
+        undo_lost() => "AskingUndo(differs) | | ask_undo@90s | bill person";
         lost() => "AskingUndo(differs) | | | bill person";
         undo_found() => "Closed(binding_lost) | pooled-5500 account-1500 payable+7000 | sms ripple release |";
     }
@@ -1669,9 +1669,9 @@ fn a_suspended_order_learns_exactly_what_it_would_have_learned() {
         if paper.place() == Place::Suspended {
             continue;
         }
+        let acts = ["window_claimed", "binding_lost"];
         // A window's claim and a lost card are no answers: a suspended order takes them in a way of its own.
-        let answers =
-            one_of_each().into_iter().filter(|event| !["window_claimed", "binding_lost"].contains(&event.kind()));
+        let answers = one_of_each().into_iter().filter(|event| !acts.contains(&event.kind()));
         for event in answers.filter(|event| listed(Place::Suspended, event)) {
             let event = match (event, &paper.order.state) {
                 (Event::SettleDone(s), State::Settling { msgid }) => {

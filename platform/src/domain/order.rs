@@ -1703,9 +1703,11 @@ fn ask_undo(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
         Event::UndoRefused { words, .. } => Some(words.clone()),
         _ => None,
     };
+    // A lost 2208 may still execute within the bureau's own limit: an answer before that would prove nothing.
+    let wait_ms = if refused.is_some() { given.rules.ask_again_ms } else { given.rules.bureau_limit_ms };
     draft
         .to(State::AskingUndo { settled, refused, why, then })
-        .later(given.rules.ask_again_ms, Action::AskUndo { setl_id, refund: None })
+        .later(wait_ms, Action::AskUndo { setl_id, refund: None })
         .decide()
 }
 

@@ -422,6 +422,10 @@ fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) 
                 _ => None,
             };
             decision.next.state = RefundState::AskingUndo { refused };
+            // A lost 2208 may still execute within the bureau's own limit: an answer before that would prove nothing.
+            let lost =
+                matches!((event, &refund.state), (RefundEvent::UndoUnknown, RefundState::UndoingInsurance { .. }));
+            let wait_ms = if lost { given.rules.bureau_limit_ms } else { wait_ms };
             plan(&mut decision, given, wait_ms, Action::AskUndo { setl_id, refund: Some(refund.id) });
         }
     }
