@@ -20,9 +20,10 @@ use crate::http;
 use crate::journey::desk::{Desk, Thread};
 use crate::journey::{Ground, Tenant, Tenants};
 use crate::metrics::Metrics;
+use crate::metrics::counted::{self, Counted};
 use crate::parties::bureau::client::BureauClient;
 use crate::parties::bureau::config::BureauConfig;
-use crate::parties::link::Hub;
+use crate::parties::link::{Hub, Links};
 use crate::parties::outbound::{Http, Outbound};
 use crate::parties::sms::client::SmsHttp;
 use crate::parties::sms::config::SmsConfig;
@@ -184,12 +185,18 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     };
     let outbound: Arc<dyn Outbound> = Arc::new(Http::new().map_err(|error| CannotStart(error.to_string()))?);
 
+    let metrics = Arc::new(Metrics::new());
     let tenants = Arc::new(Tenants::default());
-    let serves = ServesTenants { master: Arc::clone(&master), outbound, clock: Arc::clone(&clock), public_url };
+    let serves = ServesTenants {
+        master: Arc::clone(&master),
+        outbound,
+        clock: Arc::clone(&clock),
+        public_url,
+        metrics: Arc::clone(&metrics),
+    };
     serves.look(&settings, store.as_ref(), &tenants)?;
 
     let me = ProcessId::from_uuid(clock.fresh());
-    let metrics = Arc::new(Metrics::new());
     let hub = Hub::new(SigningKey::from_seed(master.derive("link signing key")));
     let desk = Desk::new(
         opened,
@@ -201,12 +208,13 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let (after, commits) = mpsc::unbounded_channel();
     let desk = Thread::start(desk, settings.limits.desk_batch, settings.limits.desk_queue, after)
         .map_err(|error| CannotStart::because("the desk's thread")(&error))?;
+    let desk_thread = Arc::clone(&desk);
     let ground = Arc::new(Ground {
         clock: Arc::clone(&clock),
         settings: settings.clone(),
         store: Arc::clone(&store),
         ephemeral: Arc::new(Memory::new(Arc::clone(&clock))),
-        links: Arc::clone(&hub) as Arc<dyn crate::parties::link::Links>,
+        links: Counted::new(Arc::clone(&hub) as Arc<dyn Links>, Arc::clone(&metrics)),
         desk,
         tenants: Arc::clone(&tenants),
     });
@@ -214,20 +222,22 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let records = Arc::new(Notify::new());
     // The embedded store's lock says that every other process is dead.
     errands::adopt::round(&ground, &performer, me, 0).await.map_err(|error| CannotStart(error.to_string()))?;
-    let counted = Arc::clone(&metrics);
+    let counts = Arc::clone(&metrics);
     tokio::spawn(errands::after::run(
         Arc::clone(&ground),
         Arc::clone(&performer),
         commits,
         Arc::clone(&records),
-        move |aftermath| counted.committed(aftermath),
+        move |aftermath| counts.committed(aftermath),
     ));
     tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
     tokio::spawn(errands::adopt::run(Arc::clone(&ground), Arc::clone(&performer), me));
     tokio::spawn(errands::publish::run(Arc::clone(&ground), Box::new(sink), records));
+    tokio::spawn(errands::measure::run(Arc::clone(&ground), Arc::clone(&metrics)));
     tokio::spawn(look_for_tenants(serves, Arc::clone(&ground)));
 
-    let shared = http::Shared::new(ground, hub, metrics, master.derive("session key"));
+    let shared = http::Shared::new(ground, hub, metrics, master.derive("session key"))
+        .with_alive(move || !desk_thread.is_dead());
     let workers = match settings.http.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
@@ -243,13 +253,15 @@ struct ServesTenants {
     outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
     public_url: String,
+    metrics: Arc<Metrics>,
 }
 
 impl ServesTenants {
     fn look(&self, settings: &Settings, store: &dyn Store, tenants: &Tenants) -> Result<(), CannotStart> {
         for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
             if tenants.get(row.id).is_err() {
-                tenants.put(tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url)?);
+                let made = tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url)?;
+                tenants.put(counted::tenant(made, &self.metrics));
             }
         }
         Ok(())

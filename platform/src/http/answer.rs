@@ -5,6 +5,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use schema::refusal::{Code, Refusal};
 use serde::Serialize;
+use tracing::Instrument as _;
 
 /// What a handler answers.
 pub(super) type Answer = Result<HttpResponse, Refused>;
@@ -62,6 +63,15 @@ pub(super) fn of_status(status: StatusCode, detail: String) -> Refusal {
         _ => Code::Internal,
     };
     Refusal::new(code, detail)
+}
+
+/// A change that was begun is finished even if its caller hangs up: what follows a commit (a message, a warning to
+/// open orders) must not depend on a socket.
+pub(super) async fn to_its_end<T: 'static>(
+    journey: impl Future<Output = Result<T, Refusal>> + 'static,
+) -> Result<T, Refusal> {
+    let ended = actix_web::rt::spawn(journey.in_current_span()).await;
+    ended.unwrap_or_else(|error| Err(Refusal::new(Code::Internal, format!("a journey ended early: {error}"))))
 }
 
 /// 200 with a view.

@@ -1,16 +1,18 @@
 //! What the bureau tells by itself: a card was reported lost.
 
+use std::sync::Arc;
+
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use schema::ids::TenantId;
 use schema::refusal::{Code, Refusal};
 
 use super::Shared;
-use super::answer::Answer;
+use super::answer::{Answer, to_its_end};
 use super::caller::{body, headers, id};
 use super::session::sha256;
-use crate::journey::people;
-use crate::parties::bureau::notice::NotBelieved;
+use crate::journey::{Ground, Tenant, people};
+use crate::parties::bureau::notice::{LossNotice, NotBelieved};
 use crate::store::CallerKey;
 
 /// The bureau's word for a lost card.
@@ -30,15 +32,22 @@ pub(super) async fn notice(
         NotBelieved::Signature => Refusal::new(Code::SignatureWrong, error.to_string()),
         NotBelieved::Malformed => Refusal::new(Code::Malformed, error.to_string()),
     })?;
-    let key = CallerKey { caller: "bureau".into(), key: notice.notice_id.clone(), request: sha256(&bytes) };
-    let done = HttpResponse::NoContent().finish();
+    let ground = Arc::clone(ground);
+    let request = sha256(&bytes);
+    to_its_end(async move { act(&ground, &tenant, notice, request).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn act(ground: &Ground, tenant: &Tenant, notice: LossNotice, request: [u8; 32]) -> Result<(), Refusal> {
+    let key = CallerKey { caller: "bureau".into(), key: notice.notice_id, request };
     if ground.first_answer(tenant.id, &key).await?.is_some() {
-        return Ok(done);
+        return Ok(());
     }
+    let tenant_id = tenant.id;
     if notice.kind == LOSS {
-        let (tenant_id, bind_no) = (tenant.id, notice.bind_no.clone());
+        let bind_no = notice.bind_no;
         match ground.read(move |store| store.binding_by_bind_no(tenant_id, &bind_no)).await? {
-            Some(row) => people::lost_at_bureau(ground, &tenant, row.facts.person).await?,
+            Some(row) => people::lost_at_bureau(ground, tenant, row.facts.person).await?,
             // A binding made at a window, or of another caller: nothing here can spend under it.
             None => tracing::info!("a loss notice names a binding that is none of ours"),
         }
@@ -46,7 +55,6 @@ pub(super) async fn notice(
         tracing::warn!(kind = notice.kind, "a bureau notice of an unknown kind");
     }
     // The freeze first, the note that it was done second: a crash between the two repeats a harmless freeze.
-    let tenant_id = tenant.id;
     ground.read(move |store| store.keep_answer(tenant_id, &key, b"")).await?;
-    Ok(done)
+    Ok(())
 }

@@ -1,13 +1,15 @@
 //! What the wallet tells by itself. A notice is believed because of its signature alone; the address only says whose
 //! key to check it with.
 
+use std::sync::Arc;
+
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use schema::ids::{EventId, OrderId, TenantId};
 use schema::refusal::{Code, Refusal};
 
 use super::Shared;
-use super::answer::Answer;
+use super::answer::{Answer, to_its_end};
 use super::caller::{body, headers, id};
 use super::trace::Trace;
 use crate::domain::order::Event;
@@ -31,20 +33,25 @@ pub(super) async fn notify(
         NotBelieved::Signature => Refusal::new(Code::SignatureWrong, "a wallet notice is not signed by the wallet"),
         NotBelieved::Malformed(why) => Refusal::new(Code::Malformed, why),
     })?;
-    if let Some(what) = meaning(ground, tenant.id, notice).await? {
-        let command = Command {
-            tenant: tenant.id,
-            event_id: EventId::from_uuid(ground.clock.fresh()),
-            what,
-            answers: None,
-            key: None,
-            trace_id: trace.id(),
-        };
-        if let Outcome::Refused(refusal) = ground.desk.tell(command).await {
-            decided(refusal)?;
-        }
-    }
+    let ground = Arc::clone(ground);
+    to_its_end(async move { act(&ground, tenant.id, notice, trace).await }).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+async fn act(ground: &Ground, tenant: TenantId, notice: Notice, trace: Trace) -> Result<(), Refusal> {
+    let Some(what) = meaning(ground, tenant, notice).await? else { return Ok(()) };
+    let command = Command {
+        tenant,
+        event_id: EventId::from_uuid(ground.clock.fresh()),
+        what,
+        answers: None,
+        key: None,
+        trace_id: trace.id(),
+    };
+    match ground.desk.tell(command).await {
+        Outcome::Refused(refusal) => decided(refusal),
+        _ => Ok(()),
+    }
 }
 
 /// What the notice says happened; none where it says nothing we act on.

@@ -18,6 +18,7 @@ use crate::journey::{Ground, Tenant, bills, people, refund, view};
 const DAY_MAX: u32 = 1500;
 
 /// Who asks.
+#[derive(Clone)]
 pub(super) struct Asker {
     pub(super) ground: Arc<Ground>,
     pub(super) tenant: Arc<Tenant>,

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::asks::{self, Asker};
 use super::opening::Adapter;
 use crate::http::Shared;
+use crate::http::answer::to_its_end;
 use crate::http::trace;
 use crate::journey::Ground;
 use crate::parties::link::Live;
@@ -266,7 +267,8 @@ impl Reader<'_> {
                 }
                 Ok(ask) => {
                     let _turn = at_work.acquire().await;
-                    asker.answer(ask, &trace_id).await
+                    let (asker, trace_id) = (asker.clone(), trace_id.clone());
+                    to_its_end(async move { asker.answer(ask, &trace_id).await }).await
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {

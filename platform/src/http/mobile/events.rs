@@ -20,6 +20,9 @@ use crate::http::caller::Caller;
 /// A comment is sent this often, so that everybody on the way knows that the stream lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// A stream that lasts longer is begun anew.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Server-sent events: one [`Bell`] per `data:` line. `event: resync` says that some were missed: look at everything.
 #[utoipa::path(
     get, path = "/mobile/v1/events", tag = "events", security(("session" = [])),
@@ -35,7 +38,7 @@ pub(in crate::http) async fn events(shared: Data<Shared>, caller: Caller) -> Ans
     let ear = Ear {
         bells: shared.ground.ephemeral.listen(caller.tenant.id, caller.user),
         heartbeat,
-        ends: Instant::now() + Duration::from_micros(u64::try_from(left_us).unwrap_or(0)),
+        ends: Instant::now() + Duration::from_micros(u64::try_from(left_us).unwrap_or(0)).min(LONGEST),
         shared: shared.into_inner(),
         greeted: false,
     };

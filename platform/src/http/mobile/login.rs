@@ -5,7 +5,7 @@ use actix_web::web::Data;
 use schema::mobile::{LoggedIn, LoginAsk, LoginCodeAsk};
 
 use crate::http::Shared;
-use crate::http::answer::{Answer, accepted, json};
+use crate::http::answer::{Answer, accepted, json, to_its_end};
 use crate::http::caller::FromChannel;
 use crate::http::session::Session;
 use crate::journey::people;
@@ -19,7 +19,8 @@ use crate::journey::people;
     ),
 )]
 pub(in crate::http) async fn send_code(shared: Data<Shared>, from: FromChannel<LoginCodeAsk>) -> Answer {
-    people::send_login_code(&shared.ground, &from.tenant, &from.ask.phone).await?;
+    let journey = async move { people::send_login_code(&shared.ground, &from.tenant, &from.ask.phone).await };
+    to_its_end(journey).await?;
     accepted(b"{}".to_vec())
 }
 

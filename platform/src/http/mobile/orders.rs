@@ -8,7 +8,7 @@ use schema::refusal::{Code, Refusal};
 
 use crate::domain::order::{Insurance, Legs, Order, State};
 use crate::http::Shared;
-use crate::http::answer::{Answer, accepted, ok};
+use crate::http::answer::{Answer, accepted, ok, to_its_end};
 use crate::http::caller::{Caller, Change, Nothing, id};
 use crate::http::trace::Trace;
 use crate::journey::{Ground, Tenant, code, open, pay, people, view};
@@ -43,7 +43,8 @@ pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answe
 )]
 pub(in crate::http) async fn open(shared: Data<Shared>, change: Change<OrderAsk>, trace: Trace) -> Answer {
     let Change { caller, ask, key } = change;
-    accepted(open::open(&shared.ground, &caller.tenant, caller.user, &ask, key, trace.id()).await?)
+    let journey = async move { open::open(&shared.ground, &caller.tenant, caller.user, &ask, key, trace.id()).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// One order: who pays what line by line, the phone a code goes to, and, while collecting, what opens the wallet.
@@ -82,7 +83,8 @@ pub(in crate::http) async fn send_code(
 ) -> Answer {
     let Change { caller, key, .. } = change;
     let order = id(&path, Code::OrderUnknown)?;
-    accepted(code::issue(&shared.ground, &caller.tenant, caller.user, order, key, trace.id()).await?)
+    let journey = async move { code::issue(&shared.ground, &caller.tenant, caller.user, order, key, trace.id()).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// Authorises the split the payer saw.
@@ -106,7 +108,9 @@ pub(in crate::http) async fn pay(
 ) -> Answer {
     let Change { caller, ask, key } = change;
     let order = id(&path, Code::OrderUnknown)?;
-    accepted(pay::pay(&shared.ground, &caller.tenant, caller.user, order, &ask, key, trace.id()).await?)
+    let journey =
+        async move { pay::pay(&shared.ground, &caller.tenant, caller.user, order, &ask, key, trace.id()).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// Cancels; whatever is out is undone first.
@@ -129,7 +133,9 @@ pub(in crate::http) async fn cancel(
 ) -> Answer {
     let Change { caller, key, .. } = change;
     let order = id(&path, Code::OrderUnknown)?;
-    accepted(open::cancel(&shared.ground, &caller.tenant, caller.user, order, key, trace.id()).await?)
+    let journey =
+        async move { open::cancel(&shared.ground, &caller.tenant, caller.user, order, key, trace.id()).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// What a payer keeps of a payment. Refused until it is paid.

@@ -6,7 +6,7 @@ use schema::mobile::{BindAsk, BindLevel2Ask, BindingView, BureauKeyView};
 use schema::refusal::Code;
 
 use crate::http::Shared;
-use crate::http::answer::{Answer, accepted, ok, verbatim};
+use crate::http::answer::{Answer, accepted, ok, to_its_end, verbatim};
 use crate::http::caller::{Caller, Change, Nothing, id};
 use crate::journey::people;
 
@@ -46,8 +46,8 @@ pub(in crate::http) async fn bindings(shared: Data<Shared>, caller: Caller) -> A
 )]
 pub(in crate::http) async fn bind(shared: Data<Shared>, change: Change<BindAsk>) -> Answer {
     let Change { caller, ask, key } = change;
-    let bytes = people::bind(&shared.ground, &caller.tenant, caller.user, &ask, key).await?;
-    Ok(verbatim(StatusCode::CREATED, bytes))
+    let journey = async move { people::bind(&shared.ground, &caller.tenant, caller.user, &ask, key).await };
+    Ok(verbatim(StatusCode::CREATED, to_its_end(journey).await?))
 }
 
 /// Raises a binding to level 2 with card and sealed password: may spend insurance.
@@ -71,7 +71,9 @@ pub(in crate::http) async fn bind_level2(
 ) -> Answer {
     let Change { caller, ask, key } = change;
     let binding = id(&path, Code::BindingUnknown)?;
-    accepted(people::bind_level2(&shared.ground, &caller.tenant, caller.user, binding, &ask, key).await?)
+    let journey =
+        async move { people::bind_level2(&shared.ground, &caller.tenant, caller.user, binding, &ask, key).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// Takes a binding back.
@@ -89,7 +91,8 @@ pub(in crate::http) async fn bind_level2(
 pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
     let Change { caller, key, .. } = change;
     let binding = id(&path, Code::BindingUnknown)?;
-    accepted(people::unbind(&shared.ground, &caller.tenant, caller.user, binding, key).await?)
+    let journey = async move { people::unbind(&shared.ground, &caller.tenant, caller.user, binding, key).await };
+    accepted(to_its_end(journey).await?)
 }
 
 /// Reports a loss: online payment for this person is frozen on this platform (平台冻结), at once.
@@ -107,5 +110,6 @@ pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, ch
 pub(in crate::http) async fn report_loss(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
     let Change { caller, key, .. } = change;
     let binding = id(&path, Code::BindingUnknown)?;
-    accepted(people::report_loss(&shared.ground, &caller.tenant, caller.user, binding, key).await?)
+    let journey = async move { people::report_loss(&shared.ground, &caller.tenant, caller.user, binding, key).await };
+    accepted(to_its_end(journey).await?)
 }
