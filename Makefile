@@ -20,7 +20,7 @@ test: prepare ## everything: units, contracts, tables, simulation, real processe
 check: prepare ## format, lints, floors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) test -p platform --test floors
+	$(CARGO) test --workspace --test floors
 
 deny: ## licences, bans and sources (installs cargo-deny below target/)
 	test -x target/tools/bin/cargo-deny || $(CARGO) install --locked --root target/tools cargo-deny
