@@ -50,6 +50,9 @@ enum Command {
     /// 订单 / orders
     #[command(subcommand)]
     Order(OrderCommand),
+    /// 退费 / refunds
+    #[command(subcommand)]
+    Refund(RefundCommand),
     /// 状态图 / state diagrams, printed from the tables
     States {
         /// Mermaid text
@@ -186,6 +189,19 @@ enum OrderCommand {
     },
 }
 
+#[derive(Subcommand)]
+enum RefundCommand {
+    /// 列出 / list
+    List {
+        /// 状态 / state: undoing_insurance, asking_undo, returning_cash, done, refused, suspended
+        #[arg(long)]
+        state: Option<String>,
+        /// 最多行数 / at most
+        #[arg(long, default_value_t = 100)]
+        most: u32,
+    },
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
@@ -214,6 +230,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
         Command::Institution(command) => institution(cli, &settings, command),
         Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
         Command::Order(command) => order(cli, &settings, command),
+        Command::Refund(RefundCommand::List { state, most }) => refunds(cli, &settings, state.as_deref(), *most),
         Command::States { .. } => Ok(ExitCode::SUCCESS),
     }
 }
@@ -418,4 +435,27 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
             answer(cli, &json!(rows))
         }
     }
+}
+
+fn refunds(cli: &Cli, settings: &Settings, state: Option<&str>, most: u32) -> Result<ExitCode, CannotStart> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    let refunds = store.refunds_in(state, most).map_err(said)?;
+    let rows: Vec<_> = refunds
+        .iter()
+        .map(|(tenant, refund)| {
+            json!({
+                "id": refund.id,
+                "tenant": tenant,
+                "order": refund.order,
+                "refund_no": refund.refund_no,
+                "kind": refund.kind,
+                "amount_fen": refund.amount,
+                "cash_fen": refund.cash.as_ref().map(|cash| cash.amount),
+                "stands": refund.state,
+                "reason": refund.reason,
+                "created_at_us": refund.created_at_us,
+            })
+        })
+        .collect();
+    answer(cli, &json!(rows))
 }

@@ -102,7 +102,7 @@ impl Metrics {
         let suspended = gauges(
             &registry,
             "tongfu_suspended",
-            "Orders that wait for a person, by how long they have waited.",
+            "Orders, and refunds of orders, that wait for a person: by how long they have waited (refunds: since granted).",
             &["age_bucket"],
         );
         let balanced = registered(
@@ -153,7 +153,7 @@ impl Metrics {
         self.party_calls.with_label_values(&[party, call, result]).inc();
     }
 
-    /// The ages (microseconds) of every order that waits for a person now.
+    /// The ages (microseconds) of every order and refund that waits for a person now.
     pub fn set_suspended(&self, ages_us: impl IntoIterator<Item = i64>) {
         let mut counts = [0_i64; SuspendedAge::ALL.len()];
         for age_us in ages_us {

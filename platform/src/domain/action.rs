@@ -24,6 +24,8 @@ pub enum Action {
         /// The bureau message, saved before it is sent.
         msgid: String,
     },
+    /// The bureau was busy and its wait is over: decide anew whether 2207 is sent. Calls nobody.
+    SettleDue,
     /// 2601 of a 2207 whose outcome is unknown.
     Reverse {
         /// The 2207's message.
@@ -141,6 +143,7 @@ impl Action {
             Action::Price { .. } => "price",
             Action::Release { .. } => "release",
             Action::Settle { .. } => "settle",
+            Action::SettleDue => "settle_due",
             Action::Reverse { .. } => "reverse",
             Action::AskSettle { .. } => "ask_settle",
             Action::Undo { .. } => "undo",

@@ -233,10 +233,12 @@ pub enum State {
         /// Codes sent for this price.
         sends: u8,
     },
-    /// 2207 is out.
+    /// 2207 is out, or waits because the bureau was busy.
     Settling {
         /// Its message.
         msgid: String,
+        /// The bureau's words for being busy: that 2207 did nothing and no other is out. None while one is.
+        busy: Option<String>,
     },
     /// The 2207's outcome is unknown: the bureau's own limit passes, then 2601 is asked until it answers 0.
     Doubting {
@@ -697,6 +699,8 @@ pub enum Event {
         /// It was only busy.
         busy: bool,
     },
+    /// The wait after "busy" is over: 2207 may be sent.
+    SettleDue,
     /// 2207's outcome is unknown.
     SettleUnknown,
     /// 2601 answered 0.
@@ -811,6 +815,7 @@ impl Event {
             Event::Authorised { .. } => "authorised",
             Event::SettleDone(_) => "settle_done",
             Event::SettleRefused { .. } => "settle_refused",
+            Event::SettleDue => "settle_due",
             Event::SettleUnknown => "settle_unknown",
             Event::ReverseDone => "reverse_done",
             Event::ReverseUnknown => "reverse_unknown",
@@ -930,9 +935,11 @@ table! {
     Settling + "settle_done" => settled -> [Prepaying, Paid, UndoingInsurance];
     Settling + "settle_refused" => settle_refused -> [Settling, Closed];
     Settling + "settle_unknown" => doubt -> [Doubting];
-    Settling + "binding_lost" => flag -> [Settling];
+    Settling + "settle_due" => settle_again -> [Settling, Closed];
+    Settling + "cancelled" => end_while_busy -> [Closed];
+    Settling + "binding_lost" => end_while_busy -> [Settling, Closed];
     Settling + "window_claimed" => wait -> [];
-    Settling + "deadline_passed" => suspend_silent_bureau -> [Suspended];
+    Settling + "deadline_passed" => settling_too_long -> [Suspended, Closed];
     Doubting + "reverse_done" => prove -> [Proving];
     Doubting + "reverse_unknown" => reverse_again -> [Doubting];
     Doubting + "binding_lost" => flag -> [Doubting];
@@ -1002,7 +1009,7 @@ table! {
     // Afterwards
     Completed + "refund_asked" => refund_some -> [Completed];
     Completed + "refund_ended" => refund_ended -> [Completed];
-    Completed + "window_claimed" => already_paid -> [];
+    Completed + "window_claimed" => yield_what_went_back -> [Closed];
     Closed + "wallet_paid" => stray -> [Closed];
     Closed + "refund_ended" => stray_returned -> [Closed];
     UndoingInsurance + "refund_ended" => stray_returned -> [UndoingInsurance];
@@ -1010,6 +1017,7 @@ table! {
     // Suspended orders learn
     Suspended + "settle_done" => learn -> [Prepaying, Paid, UndoingInsurance];
     Suspended + "settle_refused" => learn -> [Suspended, Closed];
+    Suspended + "settle_due" => learn -> [Suspended, Closed];
     Suspended + "settle_unknown" => learn -> [Suspended];
     Suspended + "reverse_done" => learn -> [Suspended, Priced, Created, Closed];
     Suspended + "reverse_unknown" => learn -> [Suspended];
@@ -1125,6 +1133,12 @@ impl<'a> Draft<'a> {
         self.later(0, action)
     }
 
+    /// Asks again, the more seldom the longer the state has lasted.
+    fn again(self, action: Action) -> Self {
+        let wait_ms = self.given.rules.ask_again_after_ms(self.decision.next.entered_at_us, self.given.now_us);
+        self.later(wait_ms, action)
+    }
+
     fn later(mut self, ms: i64, action: Action) -> Self {
         let due_at_us = Rules::in_ms(self.given.now_us, ms);
         self.decision.actions.push(Planned { action, due_at_us });
@@ -1176,9 +1190,8 @@ fn deadline(order: &Order, rules: &Rules) -> Option<i64> {
         Place::Settling | Place::Doubting | Place::Proving => after(rules.patience_ms),
         Place::Prepaying | Place::Collecting => after(rules.collect_ms),
         Place::Paid => after(rules.tell_ms),
-        Place::ClosingWallet | Place::UndoingInsurance | Place::AskingUndo | Place::Returning => {
-            after(rules.patience_ms)
-        }
+        Place::ClosingWallet | Place::UndoingInsurance | Place::AskingUndo => after(rules.patience_ms),
+        Place::Returning => after(rules.refund_ms),
         Place::Completed | Place::Suspended | Place::Closed => None,
     }
 }
@@ -1219,7 +1232,7 @@ fn price_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Deci
 
 fn ask_price_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::PriceUnknown { message } = event else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given).later(given.rules.ask_again_ms, Action::Price { message: *message }).decide()
+    Draft::of(order, given).again(Action::Price { message: *message }).decide()
 }
 
 fn price_again(order: &Order, _: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1310,12 +1323,12 @@ fn authorised(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
         split: price.split,
         evidence: Some(*offered),
     };
-    let msgid = given.msgid.to_owned();
-    Draft::of(order, given)
-        .to(State::Settling { msgid: msgid.clone() })
-        .with(|next| next.authorisation = Some(authorisation))
-        .now(Action::Settle { msgid })
-        .decide()
+    send_2207(Draft::of(order, given).with(|next| next.authorisation = Some(authorisation))).decide()
+}
+
+fn send_2207(draft: Draft<'_>) -> Draft<'_> {
+    let msgid = draft.given.msgid.to_owned();
+    draft.to(State::Settling { msgid: msgid.clone(), busy: None }).now(Action::Settle { msgid })
 }
 
 /// Our number at the wallet: the order's id without hyphens. One order collects at most once.
@@ -1335,7 +1348,7 @@ fn open_wallet(draft: Draft<'_>, insurance: Insurance, amount: Fen) -> Result<De
 // ——— the insurance leg ———
 
 fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let (Event::SettleDone(settlement), State::Settling { msgid }) = (event, &order.state) else {
+    let (Event::SettleDone(settlement), State::Settling { msgid, .. }) = (event, &order.state) else {
         return Err(inconsistent(order, event));
     };
     if settlement.msgid != *msgid {
@@ -1367,25 +1380,61 @@ fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, 
 }
 
 fn settle_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let Event::SettleRefused { words, busy } = event else { return Err(inconsistent(order, event)) };
-    let price_holds = order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us);
+    let (Event::SettleRefused { words, busy }, State::Settling { msgid, .. }) = (event, &order.state) else {
+        return Err(inconsistent(order, event));
+    };
+    let draft = Draft::of(order, given);
     if *busy && order.flagged {
         // Nothing was done, so nothing needs to end normally: a lost card sends no second 2207.
-        return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
+        return draft.to(closed(Why::BindingLost)).release().decide();
     }
-    if *busy && price_holds {
-        // Busy means that nothing was done, so a fresh message may settle what was authorised.
-        let msgid = given.msgid.to_owned();
-        return Draft::of(order, given)
-            .to(State::Settling { msgid: msgid.clone() })
-            .later(given.rules.ask_again_ms, Action::Settle { msgid })
+    if *busy && price_holds(order, given) {
+        // Nothing is out now, and whoever must stop it can until the next 2207 is decided upon.
+        let wait_ms = given.rules.ask_again_after_ms(order.entered_at_us, given.now_us);
+        return draft
+            .to(State::Settling { msgid: msgid.clone(), busy: Some(words.clone()) })
+            .later(wait_ms, Action::SettleDue)
             .decide();
     }
-    Draft::of(order, given).to(closed(Why::SettleRefused { words: words.clone() })).release().decide()
+    draft.to(closed(Why::SettleRefused { words: words.clone() })).release().decide()
+}
+
+fn price_holds(order: &Order, given: &Given<'_>) -> bool {
+    order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us)
+}
+
+/// Busy meant that nothing was done, so a fresh message may settle what was authorised.
+fn settle_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let State::Settling { busy: Some(words), .. } = &order.state else { return Err(inconsistent(order, event)) };
+    if !price_holds(order, given) {
+        return Draft::of(order, given).to(closed(Why::SettleRefused { words: words.clone() })).release().decide();
+    }
+    send_2207(Draft::of(order, given)).decide()
+}
+
+/// While the bureau is busy nothing is out, so a loss or a change of mind still ends the order; a 2207 that is out
+/// ends first.
+fn end_while_busy(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    match (&order.state, event) {
+        (State::Settling { busy: Some(_), .. }, _) => close_unpaid(order, event, given),
+        (_, Event::BindingLost) => flag(order, event, given),
+        _ => Err(Refusal::new(No::InProgress, "2207 is out: what it did must be known first")),
+    }
+}
+
+fn settling_too_long(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    match &order.state {
+        State::Settling { busy: Some(words), .. } => {
+            not_early(order, given)?;
+            let why = Why::SettleRefused { words: words.clone() };
+            Draft::of(order, given).to(closed(why)).release().decide()
+        }
+        _ => suspend_silent_bureau(order, event, given),
+    }
 }
 
 fn doubt(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let State::Settling { msgid } = &order.state else { return Err(inconsistent(order, event)) };
+    let State::Settling { msgid, .. } = &order.state else { return Err(inconsistent(order, event)) };
     Draft::of(order, given)
         .to(State::Doubting { msgid: msgid.clone() })
         .later(given.rules.bureau_limit_ms, Action::Reverse { omsgid: msgid.clone(), msgid: given.msgid.to_owned() })
@@ -1397,7 +1446,7 @@ fn reverse_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Deci
         return Err(inconsistent(order, event));
     };
     Draft::of(order, given)
-        .later(given.rules.ask_again_ms, Action::Reverse { omsgid: msgid.clone(), msgid: given.msgid.to_owned() })
+        .again(Action::Reverse { omsgid: msgid.clone(), msgid: given.msgid.to_owned() })
         .decide()
 }
 
@@ -1417,7 +1466,7 @@ fn prove(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Re
 
 fn ask_settle_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Proving { msgid } = &order.state else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given).later(given.rules.ask_again_ms, Action::AskSettle { omsgid: msgid.clone() }).decide()
+    Draft::of(order, given).again(Action::AskSettle { omsgid: msgid.clone() }).decide()
 }
 
 fn proven_nothing(order: &Order, _: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1497,7 +1546,7 @@ fn prepay_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     // The same number with the same content: the wallet answers with the same handle, so a repeat is harmless.
     let expires_at_us = Rules::in_ms(order.entered_at_us, given.rules.collect_ms);
     Draft::of(order, given)
-        .later(given.rules.ask_again_ms, Action::Prepay { out_trade_no: out_trade_no.clone(), amount, expires_at_us })
+        .again(Action::Prepay { out_trade_no: out_trade_no.clone(), amount, expires_at_us })
         .decide()
 }
 
@@ -1507,7 +1556,7 @@ fn ask_wallet(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
     };
     let wait_ms = match order.state.place() {
         Place::Collecting => given.rules.ask_wallet_ms,
-        _ => given.rules.ask_again_ms,
+        _ => given.rules.ask_again_after_ms(order.entered_at_us, given.now_us),
     };
     Draft::of(order, given).later(wait_ms, Action::AskWallet { out_trade_no: out_trade_no.clone() }).decide()
 }
@@ -1526,8 +1575,11 @@ fn paid(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
         Insurance::Settled(settled) => settled.split.cash_fen,
         Insurance::CashOnly => order.bill.amount,
     };
+    if order.strays.contains(&taken.transaction_id) {
+        return Err(known_payment());
+    }
     if taken.amount != due || taken.out_trade_no != out_trade_no(order.id) {
-        return suspend(Draft::of(order, given), order.state.clone(), Why::AmountDiffers, Owner::Finance).decide();
+        return take_what_was_not_due(order, taken, given);
     }
     let legs = Legs { insurance: insurance.clone(), cash: Some(taken.clone()) };
     let payable = Account::Payable { institution: order.bill.institution.clone() };
@@ -1535,6 +1587,26 @@ fn paid(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
         .post(posting::cash_taken(taken.amount, &order.bill.merchant, payable, taken.success_time_us))?
         .sms(News::CashTaken, taken.amount);
     become_paid(draft, legs).decide()
+}
+
+/// The wallet took another amount than was asked. It is booked as what it is, money without a right to stay, and a
+/// person decides: whether to give it back by itself would be a guess about what went wrong there.
+fn take_what_was_not_due(order: &Order, taken: &Taken, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let refund = refund::stray_for_a_person(order, taken, given);
+    let draft = take_stray(Draft::of(order, given), taken)?;
+    let mut draft = suspend(draft, order.state.clone(), Why::AmountDiffers, Owner::Finance);
+    draft.decision.refund = Some(refund);
+    draft.decide()
+}
+
+fn take_stray<'a>(draft: Draft<'a>, taken: &Taken) -> Result<Draft<'a>, Refusal> {
+    let merchant = draft.decision.next.bill.merchant.clone();
+    let lines = posting::cash_taken(taken.amount, &merchant, Account::Suspense, taken.success_time_us);
+    Ok(draft.post(lines)?.with(|next| next.strays.push(taken.transaction_id.clone())))
+}
+
+fn known_payment() -> Refusal {
+    Refusal::new(No::NotNow, "this payment is known and already answered")
 }
 
 fn become_paid(draft: Draft<'_>, legs: Legs) -> Draft<'_> {
@@ -1574,7 +1646,7 @@ fn close_and_ask(
 fn close_wallet_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::ClosingWallet { out_trade_no, .. } = &order.state else { return Err(inconsistent(order, event)) };
     Draft::of(order, given)
-        .later(given.rules.ask_again_ms, Action::CloseWallet { out_trade_no: out_trade_no.clone() })
+        .again(Action::CloseWallet { out_trade_no: out_trade_no.clone() })
         .decide()
 }
 
@@ -1602,13 +1674,13 @@ fn booked(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, R
 fn ask_tell(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Paid { told, .. } = &order.state else { return Err(inconsistent(order, event)) };
     Draft::of(order, given)
-        .later(given.rules.ask_again_ms, Action::AskTell { message: given.message, told: *told })
+        .again(Action::AskTell { message: given.message, told: *told })
         .decide()
 }
 
 fn tell_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Paid { told, .. } = &order.state else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given).later(given.rules.ask_again_ms, Action::Tell { message: *told }).decide()
+    Draft::of(order, given).again(Action::Tell { message: *told }).decide()
 }
 
 fn rejected(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1652,7 +1724,13 @@ fn returned(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
         // Nothing moved: it is as paid as before, and may still be booked, or asked back again.
         let words = ended.words.clone().unwrap_or_default();
         let from = State::Paid { legs: legs.clone(), told: *told };
-        return suspend(draft, from, Why::UndoRefused { words }, Owner::Bureau).decide();
+        let draft = suspend(draft, from, Why::UndoRefused { words }, Owner::Bureau);
+        // Whether it was booked is still not known where the institution asked before it answered. One that refused
+        // the bill is not asked: it has said what it knows.
+        return match why {
+            Why::RefundAsked => draft.again(Action::AskTell { message: given.message, told: *told }).decide(),
+            _ => draft.decide(),
+        };
     }
     draft
         .with(|next| next.refunded = ended.amount)
@@ -1697,7 +1775,7 @@ fn ask_undo(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
             let action = Action::Undo { msgid: msgid.clone(), setl_id, refund: None };
             return draft
                 .to(State::UndoingInsurance { settled, msgid, why, then })
-                .later(given.rules.ask_again_ms, action)
+                .again(action)
                 .decide();
         }
         Event::UndoRefused { words, .. } => Some(words.clone()),
@@ -1728,7 +1806,7 @@ fn undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
 fn ask_undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::AskingUndo { settled, .. } = &order.state else { return Err(inconsistent(order, event)) };
     Draft::of(order, given)
-        .later(given.rules.ask_again_ms, Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None })
+        .again(Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None })
         .decide()
 }
 
@@ -1739,13 +1817,10 @@ fn stray(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Re
         || matches!(&order.state, State::Closed { returned: Some(legs), .. }
             if legs.cash.as_ref().is_some_and(|cash| cash.transaction_id == taken.transaction_id));
     if known {
-        return Err(Refusal::new(No::NotNow, "this payment is known and already answered"));
+        return Err(known_payment());
     }
     let refund = refund::stray(order, taken, given);
-    let mut draft = Draft::of(order, given)
-        .post(posting::cash_taken(taken.amount, &order.bill.merchant, Account::Suspense, taken.success_time_us))?
-        .with(|next| next.strays.push(taken.transaction_id.clone()))
-        .now(refund::first_action(&refund));
+    let mut draft = take_stray(Draft::of(order, given), taken)?.now(refund::first_action(&refund));
     draft.decision.refund = Some(refund);
     draft.decide()
 }
@@ -1807,6 +1882,16 @@ fn wait(order: &Order, _: &Event, _: &Given<'_>) -> Result<Decision, Refusal> {
 
 fn already_paid(order: &Order, _: &Event, _: &Given<'_>) -> Result<Decision, Refusal> {
     Err(already(order))
+}
+
+/// What went back whole is not paid any more: the window may have the bill.
+fn yield_what_went_back(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let State::Completed { legs, .. } = &order.state else { return Err(inconsistent(order, event)) };
+    if order.refunded != refund::refundable(legs).map_err(beyond_money)? {
+        return Err(already(order));
+    }
+    let returned = Some(legs.clone());
+    Draft::of(order, given).to(State::Closed { why: Why::TakenByWindow, returned }).decide()
 }
 
 fn already(order: &Order) -> Refusal {

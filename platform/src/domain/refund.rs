@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, News, Planned};
 use super::deadline::Rules;
-use super::order::{Given, Kind, Legs, Order, Settled, Taken, Undone};
+use super::order::{Given, Kind, Legs, Order, Owner, Settled, Taken, Undone};
 use super::posting::{self, Account, Posting};
 use super::refusal::unlisted;
 
@@ -121,10 +121,13 @@ pub enum RefundState {
         /// Its words.
         words: String,
     },
-    /// A person must finish it (the merchant's balance, an abnormal refund).
+    /// A person must finish it (the merchant's balance, an abnormal refund, a silent bureau). Nothing is sent any
+    /// more; what is brought about by other means is learned.
     Suspended {
-        /// The outsider's words.
+        /// The outsider's words; empty where it is silent.
         words: String,
+        /// Who must look.
+        owner: Owner,
     },
 }
 
@@ -243,16 +246,19 @@ macro_rules! table {
 
 table! {
     "undoing_insurance" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
-    "undoing_insurance" + "undo_refused" => ask_undo -> ["undoing_insurance", "asking_undo"];
+    "undoing_insurance" + "undo_refused" => ask_undo -> ["undoing_insurance", "asking_undo", "suspended"];
     "undoing_insurance" + "undo_unknown" => ask_undo -> ["asking_undo"];
     "asking_undo" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
-    "asking_undo" + "undo_stands" => undo_again_or_refuse -> ["undoing_insurance", "refused"];
-    "asking_undo" + "undo_unknown" => ask_undo -> ["asking_undo"];
+    "asking_undo" + "undo_stands" => undo_again_or_refuse -> ["undoing_insurance", "refused", "suspended"];
+    "asking_undo" + "undo_unknown" => ask_undo -> ["asking_undo", "suspended"];
     "returning_cash" + "cash_returned" => cash_returned -> ["done"];
-    "returning_cash" + "cash_unknown" => ask_return -> ["returning_cash"];
+    "returning_cash" + "cash_unknown" => ask_return -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_nothing" => return_again -> ["returning_cash"];
     "returning_cash" + "cash_refused" => return_later -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_abnormal" => suspend -> ["suspended"];
+    "suspended" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "suspended" + "undo_stands" => ask_seldom -> ["suspended"];
+    "suspended" + "undo_unknown" => ask_seldom -> ["suspended"];
     "suspended" + "cash_returned" => cash_returned -> ["done"];
     "suspended" + "cash_unknown" => ask_seldom -> ["suspended"];
     "suspended" + "cash_nothing" => ask_seldom -> ["suspended"];
@@ -336,6 +342,15 @@ pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
     }
 }
 
+/// Books cash that was not what was asked for; a person decides what becomes of it.
+pub fn stray_for_a_person(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
+    Refund {
+        reason: "支付渠道收款金额与应付不符".to_owned(),
+        state: RefundState::Suspended { words: String::new(), owner: Owner::Finance },
+        ..stray(order, taken, given)
+    }
+}
+
 /// What begins it: 2208 where there is an insurance leg, the cash otherwise.
 pub fn first_action(refund: &Refund) -> Action {
     match (&refund.state, &refund.settled) {
@@ -408,7 +423,11 @@ fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) 
     let settled = refund.settled.as_ref().ok_or_else(|| inconsistent(refund, event))?;
     let setl_id = settled.setl_id.clone();
     let mut decision = stays(refund);
-    let wait_ms = given.rules.ask_again_ms;
+    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
+    let just_lost = matches!((event, &refund.state), (RefundEvent::UndoUnknown, RefundState::UndoingInsurance { .. }));
+    if is_over(refund, given.rules.patience_ms, given) && !just_lost && !refused_for_good(event) {
+        return Ok(suspended(decision, String::new(), Owner::Bureau, given));
+    }
     match event {
         RefundEvent::UndoRefused { busy: true, .. } => {
             let msgid = given.msgid.to_owned();
@@ -423,9 +442,7 @@ fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) 
             };
             decision.next.state = RefundState::AskingUndo { refused };
             // A lost 2208 may still execute within the bureau's own limit: an answer before that would prove nothing.
-            let lost =
-                matches!((event, &refund.state), (RefundEvent::UndoUnknown, RefundState::UndoingInsurance { .. }));
-            let wait_ms = if lost { given.rules.bureau_limit_ms } else { wait_ms };
+            let wait_ms = if just_lost { given.rules.bureau_limit_ms } else { wait_ms };
             plan(&mut decision, given, wait_ms, Action::AskUndo { setl_id, refund: Some(refund.id) });
         }
     }
@@ -447,6 +464,9 @@ fn undo_again_or_refuse(
         decision.next.state = RefundState::Refused { words: words.clone() };
         decision.ended = Some(ended(&decision.next, false, Some(words.clone())));
         return Ok(decision);
+    }
+    if is_over(refund, given.rules.patience_ms, given) {
+        return Ok(suspended(decision, String::new(), Owner::Bureau, given));
     }
     let msgid = given.msgid.to_owned();
     decision.next.state = RefundState::UndoingInsurance { msgid: msgid.clone() };
@@ -481,7 +501,11 @@ fn cash_returned(
 
 fn ask_return(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
     let mut decision = stays(refund);
-    plan(&mut decision, given, given.rules.ask_again_ms, Action::AskReturn { refund: refund.id });
+    if is_over(refund, given.rules.refund_ms, given) {
+        return Ok(suspended(decision, String::new(), Owner::Finance, given));
+    }
+    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
+    plan(&mut decision, given, wait_ms, Action::AskReturn { refund: refund.id });
     Ok(decision)
 }
 
@@ -497,12 +521,12 @@ fn return_later(
     order: &Order,
     given: &Given<'_>,
 ) -> Result<RefundDecision, Refusal> {
-    let patience_ends = Rules::in_ms(refund.created_at_us, given.rules.patience_ms);
-    if given.now_us >= patience_ends {
+    if is_over(refund, given.rules.patience_ms, given) {
         return suspend(refund, event, order, given);
     }
     let mut decision = stays(refund);
-    plan(&mut decision, given, given.rules.ask_again_ms, Action::ReturnCash { refund: refund.id });
+    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
+    plan(&mut decision, given, wait_ms, Action::ReturnCash { refund: refund.id });
     Ok(decision)
 }
 
@@ -510,13 +534,26 @@ fn suspend(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -
     let (RefundEvent::CashRefused { words } | RefundEvent::CashAbnormal { words }) = event else {
         return Err(inconsistent(refund, event));
     };
-    let mut decision = stays(refund);
-    decision.next.state = RefundState::Suspended { words: words.clone() };
-    plan_seldom(&mut decision, given);
-    Ok(decision)
+    Ok(suspended(stays(refund), words.clone(), Owner::Finance, given))
 }
 
-/// A person has it now and may pay by other means, so nothing is sent again; but what they bring about is learned.
+fn suspended(mut decision: RefundDecision, words: String, owner: Owner, given: &Given<'_>) -> RefundDecision {
+    decision.next.state = RefundState::Suspended { words, owner };
+    plan_seldom(&mut decision, given);
+    decision
+}
+
+/// Whether it has lasted longer than this since it was granted.
+fn is_over(refund: &Refund, ms: i64, given: &Given<'_>) -> bool {
+    given.now_us >= Rules::in_ms(refund.created_at_us, ms)
+}
+
+fn refused_for_good(event: &RefundEvent) -> bool {
+    matches!(event, RefundEvent::UndoRefused { busy: false, .. })
+}
+
+/// A person has it now and may finish it by other means, so nothing is sent again; but what they bring about is
+/// learned.
 fn ask_seldom(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
     let mut decision = stays(refund);
     plan_seldom(&mut decision, given);
@@ -525,5 +562,11 @@ fn ask_seldom(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) ->
 
 fn plan_seldom(decision: &mut RefundDecision, given: &Given<'_>) {
     let refund = decision.next.id;
-    plan(decision, given, given.rules.patience_ms, Action::AskReturn { refund });
+    let question = match &decision.next.settled {
+        Some(settled) if decision.next.undone.is_none() => {
+            Action::AskUndo { setl_id: settled.setl_id.clone(), refund: Some(refund) }
+        }
+        _ => Action::AskReturn { refund },
+    };
+    plan(decision, given, given.rules.patience_ms, question);
 }

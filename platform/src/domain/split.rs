@@ -2,10 +2,12 @@
 
 use schema::split::Split;
 
-/// True if the payer would pay other than what they saw: account, cash or the sum differ (design.md §3). A shift among
-/// funds only is not the payer's money and is merely recorded.
+/// True if the payer would pay other than what they saw: an account, the cash or the sum differ (design.md §3). The own
+/// and the shared account are two people's money, so a shift between them is a difference; a shift among funds only is
+/// nobody's and is merely recorded.
 pub fn differs_for_the_payer(authorised: &Split, settled: &Split) -> bool {
-    authorised.account() != settled.account()
+    authorised.account_own_fen != settled.account_own_fen
+        || authorised.account_mulaid_fen != settled.account_mulaid_fen
         || authorised.cash_fen != settled.cash_fen
         || authorised.total() != settled.total()
 }
@@ -32,7 +34,7 @@ mod tests {
         for (settled, differs) in [
             (split(500, 100, 200, 50, 0, 150), false),
             (split(400, 200, 200, 50, 0, 150), false),
-            (split(500, 100, 150, 100, 0, 150), false),
+            (split(500, 100, 150, 100, 0, 150), true),
             (split(450, 100, 200, 50, 0, 200), true),
             (split(450, 100, 250, 50, 0, 150), true),
             (split(501, 100, 200, 50, 0, 150), true),

@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(15);
 /// A look that takes long is followed by so many times its own length of rest, so that it never costs more than a
 /// twentieth of one reader.
 const REST: u32 = 20;
-/// Suspended orders that are looked at; with more waiting, the count is not what matters.
+/// Suspended orders, and as many refunds, that are looked at; with more waiting, the count is not what matters.
 const SUSPENDED_MAX: u32 = 10_000;
 
 /// Runs for ever.
@@ -46,7 +46,10 @@ pub async fn round(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
     }
     let now_us = ground.clock.now_us();
     let suspended = ground.read(|store| store.orders_in(Some("suspended"), SUSPENDED_MAX)).await?;
-    metrics.set_suspended(suspended.iter().map(|order| now_us.saturating_sub(order.entered_at_us)));
+    let refunds = ground.read(|store| store.refunds_in(Some("suspended"), SUSPENDED_MAX)).await?;
+    let since_us = suspended.iter().map(|order| order.entered_at_us);
+    let since_us = since_us.chain(refunds.iter().map(|(_, refund)| refund.created_at_us));
+    metrics.set_suspended(since_us.map(|since_us| now_us.saturating_sub(since_us)));
     metrics.set_orders(&orders);
     metrics.set_balanced(balanced);
     Ok(())

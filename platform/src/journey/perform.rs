@@ -55,6 +55,7 @@ pub async fn perform(ground: &Ground, due: &DueAction) -> Result<(), Refusal> {
         Action::Price { message } => price::ask(&job, *message).await?,
         Action::Release { message } => price::release(&job, *message).await?,
         Action::Settle { msgid } => settle::settle(&job, msgid).await?,
+        Action::SettleDue => job.event(Event::SettleDue),
         Action::Reverse { omsgid, msgid } => settle::reverse(&job, omsgid, msgid).await?,
         Action::AskSettle { omsgid } => settle::ask(&job, omsgid).await?,
         Action::Undo { msgid, setl_id, refund } => settle::undo(&job, msgid, setl_id, *refund).await?,
@@ -108,6 +109,7 @@ pub fn unknown(due: &DueAction) -> Option<What> {
         Action::ReturnCash { refund } => Some(What::Refund(order, *refund, RefundEvent::CashUnknown)),
         Action::Tell { .. } => event(Event::TellUnknown),
         Action::AskSettle { .. }
+        | Action::SettleDue
         | Action::AskUndo { .. }
         | Action::AskWallet { .. }
         | Action::CloseWallet { .. }

@@ -7,7 +7,7 @@ use schema::refusal::{Code, Refusal};
 use super::Ground;
 use super::desk::{Command, Outcome, What};
 use super::perform::Job;
-use crate::domain::order::Event;
+use crate::domain::order::{Event, Owner};
 use crate::domain::refund::{Refund, RefundAsked, RefundEvent, RefundState};
 use crate::parties::answer::Answer;
 use crate::parties::wallet::{self, RefundRequest};
@@ -127,6 +127,15 @@ async fn known(ground: &Ground, tenant: TenantId, refund: &Refund, ask: &RefundA
     Err(Refusal::new(Code::RefundChanged, format!("refund {} has other content", refund.id)))
 }
 
+/// Who has it now, for the institution's people.
+const fn awaits(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Bureau => "【医保经办处理中 / with the bureau's operators】",
+        Owner::Institution => "【医院处理中 / with the institution】",
+        Owner::Finance => "【财务处理中 / with finance】",
+    }
+}
+
 /// A refund as its institution may see it.
 pub fn view(refund: &Refund) -> RefundView {
     RefundView {
@@ -138,7 +147,10 @@ pub fn view(refund: &Refund) -> RefundView {
         },
         amount_fen: refund.amount,
         reason: match &refund.state {
-            RefundState::Refused { words } | RefundState::Suspended { words } => Some(words.clone()),
+            RefundState::Refused { words } => {
+                Some(format!("{words}；款项未动，请凭单据到医保经办窗口办理 / nothing moved: go to the bureau's window"))
+            }
+            RefundState::Suspended { words, owner } => Some(format!("{words}{}", awaits(*owner))),
             _ => None,
         },
     }

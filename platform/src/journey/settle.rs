@@ -31,9 +31,8 @@ pub async fn reverse(job: &Job<'_>, omsgid: &str, msgid: &str) -> Result<What, R
     let (on_behalf, inputs) = inputs(job).await?;
     Ok(job.event(match job.tenant.bureau.reverse(&on_behalf, msgid, omsgid, &inputs).await {
         Answer::Done(()) => Event::ReverseDone,
-        // Some builds answer "nothing found" as an error. Where the question by visit will prove it anyway, the wait
-        // for that question may begin.
-        Answer::Refused(refused) if !refused.busy && job.tenant.bureau.can_ask_by_visit() => Event::ReverseDone,
+        // Builds that answer "nothing found" as an error are a dialect's own codes, and Done here; any other no is
+        // no answer to the reversal.
         Answer::Refused(_) | Answer::Unknown(_) => Event::ReverseUnknown,
     }))
 }

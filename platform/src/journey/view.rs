@@ -8,6 +8,7 @@ use schema::mobile::{LegState, Mode, OrderView, WalletView};
 
 use super::desk::Render;
 use crate::domain::order::{Order, Place, State, Why};
+use crate::domain::refund;
 
 /// What a view holds beyond the order's own row.
 #[derive(Debug, Default)]
@@ -103,6 +104,14 @@ fn transaction_id(order: &Order) -> Option<String> {
     returned.map(|taken| taken.transaction_id.clone())
 }
 
+/// Everything but the hospital's own burden, which nobody paid.
+fn went_back_whole(order: &Order) -> bool {
+    match &order.state {
+        State::Completed { legs, .. } => refund::refundable(legs) == Ok(order.refunded),
+        _ => false,
+    }
+}
+
 /// Both legs side by side: a pure-insurance order must not look failed.
 fn legs(order: &Order) -> (LegState, LegState) {
     let insured = |state| if order.insured.is_some() { state } else { LegState::None };
@@ -118,7 +127,7 @@ fn legs(order: &Order) -> (LegState, LegState) {
             (insured(LegState::Moving), cash(LegState::Waiting))
         }
         State::Prepaying { .. } | State::Collecting { .. } => (insured(LegState::Done), cash(LegState::Moving)),
-        State::Paid { .. } | State::Completed { .. } if order.refunded == order.bill.amount => {
+        State::Completed { .. } if went_back_whole(order) => {
             (insured(LegState::Undone), cash(LegState::Undone))
         }
         State::Paid { .. } | State::Completed { .. } => (insured(LegState::Done), cash(LegState::Done)),
@@ -139,6 +148,10 @@ fn words(order: &Order) -> (&'static str, &'static str) {
         State::Priced { .. } => {
             ("请核对分担结果并确认支付，未扣款。", "Check who pays what and confirm; no money has moved.")
         }
+        State::Settling { busy: Some(_), .. } => (
+            "医保系统繁忙，正在排队结算，未扣款；可等待或取消。",
+            "The bureau is busy and the settlement waits; no money has moved. Wait, or cancel.",
+        ),
         State::Settling { .. } => {
             ("医保正在结算，请稍候，勿重复支付。", "Insurance is being settled; wait, do not pay again.")
         }
@@ -157,7 +170,7 @@ fn words(order: &Order) -> (&'static str, &'static str) {
             "已支付，医院确认中，可凭单号到窗口。",
             "Paid; the hospital is confirming. You may go to the window with this number.",
         ),
-        State::Completed { .. } if order.refunded == order.bill.amount => {
+        State::Completed { .. } if went_back_whole(order) => {
             ("已全部退款。", "Everything was given back.")
         }
         State::Completed { .. } if !order.refunded.is_zero() => ("已支付，部分已退款。", "Paid; part was given back."),

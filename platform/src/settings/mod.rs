@@ -135,6 +135,7 @@ impl Settings {
             ("deadlines.ask_wallet_ms", d.ask_wallet_ms),
             ("deadlines.tell_ms", d.tell_ms),
             ("deadlines.patience_ms", d.patience_ms),
+            ("deadlines.refund_ms", d.refund_ms),
             ("deadlines.bureau_limit_ms", d.bureau_limit_ms),
             ("deadlines.after_reversal_ms", d.after_reversal_ms),
         ] {

@@ -572,6 +572,8 @@ pub trait Store: DeskStore {
         institution: &InstitutionCode,
         refund_no: &str,
     ) -> Result<Option<Refund>, StoreError>;
+    /// Refunds in a state, of every tenant, oldest first; every state when none is named.
+    fn refunds_in(&self, state: Option<&str>, most: u32) -> Result<Vec<(TenantId, Refund)>, StoreError>;
     /// Everything about one order, whichever tenant's.
     fn story(&self, id: OrderId) -> Result<Option<Story>, StoreError>;
     /// Sums one tenant's books and checks every order.

@@ -86,6 +86,22 @@ pub(super) fn of_orders(
     read_all(docs)
 }
 
+/// Refunds in a state, of every tenant, oldest first; every state when none is named.
+pub(super) fn in_state(
+    conn: &mut Conn,
+    state: Option<&str>,
+    most: u32,
+) -> Result<Vec<(TenantId, Refund)>, StoreError> {
+    let rows: Vec<(Id, String)> = on!(conn, c => {
+        let mut query = refund::table.select((refund::tenant, refund::doc)).into_boxed();
+        if let Some(state) = state {
+            query = query.filter(refund::state.eq(state.to_owned()));
+        }
+        query.order((refund::created_at_us, refund::id)).limit(i64::from(most)).load(c)
+    })?;
+    rows.iter().map(|(tenant, doc)| Ok(((*tenant).into(), from_doc("a refund", doc)?))).collect()
+}
+
 pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: RefundId) -> Result<Option<Refund>, StoreError> {
     let doc: Option<String> = on!(conn, c => refund::table
         .filter(refund::tenant.eq(Id::from(tenant)))

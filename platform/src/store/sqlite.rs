@@ -455,6 +455,10 @@ impl Store for SqliteStore {
         self.read(|conn| refunds::by_no(conn, tenant, institution, refund_no))
     }
 
+    fn refunds_in(&self, state: Option<&str>, most: u32) -> Result<Vec<(TenantId, Refund)>, StoreError> {
+        self.read(|conn| refunds::in_state(conn, state, most))
+    }
+
     fn story(&self, id: OrderId) -> Result<Option<Story>, StoreError> {
         self.snapshot(|conn| {
             let Some(order) = orders::anywhere(conn, id)? else { return Ok(None) };

@@ -32,6 +32,7 @@ const RULES: Rules = Rules {
     ask_wallet_ms: 20_000,
     tell_ms: 600_000,
     patience_ms: 300_000,
+    refund_ms: 600_000,
 };
 /// Orders that may be opened in one story.
 const ORDERS: usize = 4;

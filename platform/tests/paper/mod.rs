@@ -36,6 +36,7 @@ pub(crate) const RULES: Rules = Rules {
     ask_wallet_ms: 30_000,
     tell_ms: 86_400_000,
     patience_ms: 7_200_000,
+    refund_ms: 432_000_000,
 };
 
 /// A share of [`BILL`] each: pooled fund, other funds, own account, shared account, hospital, cash.

@@ -121,6 +121,7 @@ impl Process {
         settings.deadlines.collect_ms = 120_000;
         settings.deadlines.tell_ms = 600_000;
         settings.deadlines.patience_ms = 1_200_000;
+        settings.deadlines.refund_ms = 2_400_000;
         let tenants = Arc::new(Tenants::default());
         let bureau = world.outside.bureau.lock().expect("one thread").keys().card_public_key();
         let notice = world.outside.bureau.lock().expect("one thread").keys().notice_public_key();

@@ -39,6 +39,7 @@ pub(crate) const RULES: Rules = Rules {
     ask_wallet_ms: 5_000,
     tell_ms: 60_000,
     patience_ms: 600_000,
+    refund_ms: 600_000,
 };
 
 pub(crate) struct World {

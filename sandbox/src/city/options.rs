@@ -102,6 +102,8 @@ pub struct Profile {
     pub tell_ms: u64,
     /// Undoing longer than this is shown to a person.
     pub patience_ms: u64,
+    /// Cash on its way back longer than this is shown to a person.
+    pub refund_ms: u64,
     /// One call to a party.
     pub party_timeout_ms: u64,
     /// One question on the link.
@@ -126,6 +128,7 @@ pub const COMPRESSED: Profile = Profile {
     ask_wallet_ms: 1_000,
     tell_ms: 20_000,
     patience_ms: 60_000,
+    refund_ms: 60_000,
     party_timeout_ms: 1_500,
     link_timeout_ms: 2_000,
     person_ms: 90_000,
@@ -144,7 +147,8 @@ impl Profile {
              [events]\nurl = \"file:{dir}/events.jsonl\"\n\n\
              [keys]\nmaster_file = \"{dir}/master.key\"\n\n\
              [deadlines]\nprice_ms = {}\npriced_ms = {}\ncode_ms = {}\nbureau_limit_ms = {}\nafter_reversal_ms = {}\n\
-             ask_again_ms = {}\ncollect_ms = {}\nask_wallet_ms = {}\ntell_ms = {}\npatience_ms = {}\n\n\
+             ask_again_ms = {}\ncollect_ms = {}\nask_wallet_ms = {}\ntell_ms = {}\npatience_ms = {}\n\
+             refund_ms = {}\n\n\
              [limits]\nparty_timeout_ms = {}\nlink_timeout_ms = {}\ncodes_per_day = 100000\n",
             self.price_ms,
             self.priced_ms,
@@ -156,6 +160,7 @@ impl Profile {
             self.ask_wallet_ms,
             self.tell_ms,
             self.patience_ms,
+            self.refund_ms,
             self.party_timeout_ms,
             self.link_timeout_ms,
         )

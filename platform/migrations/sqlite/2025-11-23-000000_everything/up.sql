@@ -308,6 +308,7 @@ CREATE TABLE refund (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT;
 CREATE INDEX refund_order ON refund (tenant, order_id);
+CREATE INDEX refund_state ON refund (state, created_at_us) WHERE state <> 'done';
 
 -- ——— work ———
 
