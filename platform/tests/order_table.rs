@@ -16,12 +16,13 @@ use platform::domain::action::Planned;
 use platform::domain::code::IssuedCode;
 use platform::domain::deadline::Rules;
 use platform::domain::order::{
-    Decision, Event, Inputs, Order, Owner, Place, PriceCame, State, TABLE, Taken, Undone, Why,
+    Authorisation, AuthorisationKind, BilledFor, Carry, Decision, Event, Inputs, Order, Owner, Place, PriceCame, State,
+    TABLE, Taken, Undone, Why,
 };
 use platform::domain::refund::{self, RefundAsked, RefundEvent, Returned};
 use platform::domain::settlement::{Clearing, Settlement};
 use schema::his::{Guidance, Invoice};
-use schema::ids::{MessageId, RefundId};
+use schema::ids::{MessageId, OrderId, RefundId};
 use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 use schema::seal::Sealed;
@@ -79,6 +80,33 @@ impl Page {
     fn open(shape: Shape, can_ask_by_visit: bool, rules: Rules) -> Page {
         let (paper, last) = Paper::open((1, 1), shape, (paper::binding(), can_ask_by_visit), rules, T0_US)
             .expect("an open bill may be paid");
+        let seen = Seen { papers: vec![(paper.clone(), T0_US)], ..Seen::default() };
+        Page { paper, now_us: T0_US, last, settle_msgid: String::new(), seen }
+    }
+
+    fn replacing(rules: Rules) -> Page {
+        let taken = Taken {
+            out_trade_no: "0de40000".into(),
+            transaction_id: "T0".into(),
+            amount: Fen::new(2_500),
+            paid: Fen::new(2_500),
+            success_time_us: T0_US - S_US,
+        };
+        let carry = Carry {
+            from: OrderId::from_uuid(Uuid::from_u128(0x0de4_0000)),
+            refund: RefundId::from_uuid(Uuid::from_u128(0x0de4_0001)),
+            epoch: paper::binding().epoch,
+            authorisation: Authorisation {
+                kind: AuthorisationKind::CodeAndCard,
+                level: 2,
+                at_us: T0_US - 2 * S_US,
+                split: split([12_000, 0, 1_500, 0, 0, 2_500]),
+                evidence: Some(hash(1)),
+            },
+            cash: Some(taken),
+        };
+        let (paper, last) =
+            Paper::replace((1, 1), carry, (paper::binding(), true), rules, T0_US).expect("what remains may be paid");
         let seen = Seen { papers: vec![(paper.clone(), T0_US)], ..Seen::default() };
         Page { paper, now_us: T0_US, last, settle_msgid: String::new(), seen }
     }
@@ -337,6 +365,22 @@ fn settle_busy() -> Line {
     order(Event::SettleRefused { words: "系统繁忙".into(), busy: true })
 }
 
+fn settle_due() -> Line {
+    order(Event::SettleDue)
+}
+
+fn resumed() -> Line {
+    order(Event::Resumed)
+}
+
+fn cash_carried() -> Line {
+    order(Event::CashCarried)
+}
+
+fn carry_refused() -> Line {
+    order(Event::CarryRefused)
+}
+
 fn settle_lost() -> Line {
     order(Event::SettleUnknown)
 }
@@ -419,6 +463,7 @@ fn paid_as(transaction_id: &str, fen: i64) -> Line {
         out_trade_no: Uuid::from_u128(0x0de4_0001).simple().to_string(),
         transaction_id: transaction_id.into(),
         amount: Fen::new(fen),
+        paid: Fen::new(fen),
         success_time_us: T0_US + 3 * S_US,
     }))
 }
@@ -473,12 +518,43 @@ fn too_early() -> Line {
 }
 
 fn refund_all() -> Line {
-    order(Event::RefundAsked(RefundAsked { refund_no: Some("R1".into()), amount: None, reason: "退药".into() }))
+    refund_ask(None, None)
 }
 
 fn refund(fen: i64) -> Line {
-    let amount = Some(Fen::new(fen));
-    order(Event::RefundAsked(RefundAsked { refund_no: Some("R1".into()), amount, reason: "退药".into() }))
+    refund_ask(Some(fen), None)
+}
+
+/// A part goes back: a bill of so many fen remains.
+fn replace_by(fen: i64) -> Line {
+    refund_ask(None, Some(fen))
+}
+
+fn refund_ask(fen: Option<i64>, remains: Option<i64>) -> Line {
+    let replaced_by = remains.map(|remains| {
+        let bill = paper::bill(2);
+        BilledFor {
+            id: bill.id,
+            bill_no: bill.bill_no,
+            institution: bill.institution,
+            merchant: MERCHANT.to_owned(),
+            amount: Fen::new(remains),
+            expires_at_us: bill.expires_at_us,
+        }
+    });
+    let amount = fen.map(Fen::new);
+    order(Event::RefundAsked(RefundAsked {
+        refund_no: Some("R1".into()), amount, replaced_by, reason: "退药".into()
+    }))
+}
+
+/// The replacement keeps so much of the cash.
+fn kept(fen: i64) -> Line {
+    back(RefundEvent::Carried { cash: Fen::new(fen) })
+}
+
+fn nothing_kept() -> Line {
+    back(RefundEvent::NotCarried)
 }
 
 fn back(event: RefundEvent) -> Line {
@@ -631,6 +707,19 @@ fn closed() -> Page {
     undoing().then(&[undone()])
 }
 
+/// The order for what remained of another, whose payer had authorised 15 yuan of account and 25 in cash.
+fn replacement() -> Page {
+    Page::replacing(RULES)
+}
+
+fn replacement_settling() -> Page {
+    replacement().then(&[price(MIXED), resumed()])
+}
+
+fn carrying() -> Page {
+    replacement_settling().then(&[settled(MIXED)])
+}
+
 macro_rules! pages {
     ($($(#[$doc:meta])* $name:ident: $begin:expr => { $($line:expr => $expected:literal;)* })*) => {
         $(
@@ -697,7 +786,7 @@ pages! {
     }
     a_hospital_that_never_answers_closes_the_order_at_its_deadline: insured() => {
         price_lost() => "Created | | price@5s | bill";
-        after(30, price_lost()) => "Created | | price@5s | bill";
+        after(30, price_lost()) => "Created | | price@7s | bill";
         too_early() => "refused NOT_NOW";
         deadline() => "Closed(no_price_in_time) | | release |";
     }
@@ -805,8 +894,10 @@ pages! {
         settle_refused() => "Closed(settle_refused) | | release |";
     }
     a_busy_bureau_is_asked_again_under_a_fresh_message: settling() => {
-        settle_busy() => "Settling | | settle@5s | bill person";
-        settle_busy() => "Settling | | settle@5s | bill person";
+        settle_busy() => "Settling | | settle_due@5s | bill person";
+        after(5, settle_due()) => "Settling | | settle | bill person";
+        after(55, settle_busy()) => "Settling | | settle_due@15s | bill person";
+        after(15, settle_due()) => "Settling | | settle | bill person";
         settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
     }
     a_busy_bureau_is_not_asked_again_once_the_price_is_over: settling() => {
@@ -917,7 +1008,8 @@ pages! {
 
     a_busy_bureau_is_asked_again_under_a_suspension_too: settling_without_patience(true) => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
-        settle_busy() => "Suspended(bureau_silent) | | settle@5s | bill person";
+        settle_busy() => "Suspended(bureau_silent) | | settle_due@5s | bill person";
+        settle_due() => "Suspended(bureau_silent) | | settle | bill person";
         settle_lost() => "Suspended(bureau_silent) | | reverse@90s | bill person";
         reversed() => "Suspended(bureau_silent) | | ask_settle@90s | bill person";
         not_found() => "Priced | | | bill";
@@ -969,7 +1061,7 @@ pages! {
         undo_question_lost() => "AskingUndo(cancelled) | | ask_undo@5s | bill person";
         stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
         after(7_200, stands()) => "Suspended(undo_refused) | | ask_undo@7200s | bill";
-        after(7_200, undo_question_lost()) => "Suspended(undo_refused) | | ask_undo@5s | bill";
+        after(7_200, undo_question_lost()) => "Suspended(undo_refused) | | ask_undo@600s | bill";
         undo_found() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_refused_2208_of_a_late_settlement_leads_back_to_the_price_once_it_is_done: proving().then(&[found(MIXED)]) => {
@@ -1073,23 +1165,25 @@ pages! {
         paid(2_500) => "refused NOT_NOW";
     }
     a_payment_of_another_amount_is_shown_to_finance: collecting() => {
-        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
         not_paid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
-        paid(2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        paid(2_499) => "refused NOT_NOW";
+        paid_as("T2", 2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
+        booked() => "Completed | | | bill";
     }
     a_payment_of_another_amount_before_the_prepay_answered_is_shown_to_finance: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
         prepay_lost() => "Suspended(amount_differs) | | ask_wallet@5s | bill person";
         prepaid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
     }
     a_prepay_refused_after_a_payment_of_another_amount_closes_the_wallet: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs) | | | bill person";
+        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
         prepay_busy() => "Suspended(amount_differs) | | prepay@5s | bill person";
         prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
     }
     a_payment_of_another_amount_on_closing_is_shown_to_finance: closing() => {
-        paid(2_501) => "Suspended(amount_differs) | | | bill person";
+        paid(2_501) => "Suspended(amount_differs)/suspended | wallet+2501 suspense-2501 | | bill person";
     }
     a_wallet_order_that_somebody_else_closed_undoes_the_insurance: collecting() => {
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
@@ -1155,7 +1249,7 @@ pages! {
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
         booked() => "refused NOT_NOW";
         back_refused() => "Returning(refund_asked)/asking_undo | | ask_undo@5s | bill";
-        back_stands() => "Suspended(undo_refused)/refused | | | bill";
+        back_stands() => "Suspended(undo_refused)/refused | | ask_tell@5s | bill";
         booked() => "Completed | | | bill";
     }
     a_refund_refused_under_a_suspension_says_so: returning() => {
@@ -1267,7 +1361,7 @@ pages! {
     a_merchant_without_balance_is_tried_until_patience_ends: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
         cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
-        after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@5s | bill";
+        after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@600s | bill";
         after(1, cash_refused()) => "Completed/suspended | | ask_return@7200s | bill";
         after(7_200, cash_unheard_of()) => "Completed/suspended | | ask_return@7200s | bill";
         after(7_200, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
@@ -1281,7 +1375,204 @@ pages! {
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
     }
 
+    a_refund_whose_2208_the_bureau_never_answers_is_shown_to_the_bureaus_operators: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
+        after(7_200, back_lost()) => "Completed/suspended | | ask_undo@7200s | bill";
+        back_lost() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+    }
+    a_refund_whose_2208_is_lost_again_and_again_is_shown_to_the_bureaus_operators: completed_without_cash() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
+        after(7_200, back_stands()) => "Completed/suspended | | ask_undo@7200s | bill";
+        back_undone() => "Completed/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone | bill";
+    }
+    a_bureau_too_busy_for_a_2208_is_shown_to_its_operators: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+    }
+    cash_that_takes_days_to_come_back_is_shown_to_finance_after_five: completed_in_cash() => {
+        refund(100) => "Completed/returning_cash | | return_cash | bill";
+        after(431_999, cash_lost()) => "Completed/returning_cash | | ask_return@600s | bill";
+        after(1, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
+        cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+    }
+
+    // ——— a part of an insured order goes back ———
+
+    a_partial_return_undoes_all_and_gives_back_what_its_replacement_does_not_keep: completed() => {
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        refund_all() => "refused REFUND_TOO_MUCH";
+        back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
+        claim() => "refused BILL_NOT_PAYABLE";
+        kept(2_501) => "refused INTERNAL";
+        kept(1_000) => "Completed/returning_cash | suspense-1000 payable+1000 | return_cash | bill";
+        kept(1_000) => "refused NOT_NOW";
+        cash_back() => "Closed(replaced)/done | wallet-1500 payable+1500 | sms tell_undone |";
+    }
+    a_replacement_that_keeps_all_the_cash_leaves_nothing_to_give_back: completed() => {
+        replace_by(9_000) => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
+        kept(2_500) => "Closed(replaced)/done | suspense-2500 payable+2500 | tell_undone |";
+    }
+    a_replacement_that_fails_gives_everything_back: completed() => {
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
+        back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
+        nothing_kept() => "Completed/returning_cash | | return_cash | bill";
+        cash_back() => "Closed(replaced)/done | wallet-2500 payable+2500 | sms tell_undone |";
+    }
+    a_partial_return_of_a_bill_without_cash_has_nothing_to_keep: completed_without_cash() => {
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/replacing | pooled-8000 account-2000 payable+10000 | sms ripple replace | bill";
+        nothing_kept() => "Closed(replaced)/done | | tell_undone |";
+    }
+    a_partial_return_whose_2208_was_found_late_goes_on: completed() => {
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+        back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
+    }
+    a_partial_return_that_the_bureau_refuses_moves_nothing: completed() => {
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        back_refused() => "Completed/asking_undo | | ask_undo@5s | bill";
+        back_stands() => "Completed/refused | | | bill";
+    }
+    what_remains_is_a_smaller_bill_of_an_insured_order: completed() => {
+        replace_by(10_000) => "refused REFUND_TOO_MUCH";
+        refund_ask(Some(10_000), Some(6_000)) => "refused REFUND_NOT_NOW";
+    }
+    a_cash_only_order_is_given_back_in_part_without_a_replacement: completed_in_cash() => {
+        replace_by(6_000) => "refused REFUND_NOT_NOW";
+    }
+    a_replacement_within_what_was_authorised_is_settled_without_asking_the_payer: replacement() => {
+        Line::Opened => "Created | | price | bill";
+        price(MIXED) => "Priced | | resume | bill";
+        resumed() => "Settling | | settle | bill person";
+        settled(MIXED) => "Carrying | pooled+6000 account+1500 payable-7500 | sms ripple carry | bill person";
+        claim() => "refused IN_PROGRESS";
+        cash_carried() => "Paid | suspense+2500 payable-2500 | tell | bill";
+        booked() => "Completed | | | bill";
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Completed/done | wallet-2500 payable+2500 | sms tell_undone | bill";
+        claim() => "Closed(taken_by_window) | | |";
+    }
+    a_replacement_without_cash_part_lets_all_the_cash_go: replacement() => {
+        price(split([8_500, 0, 1_500, 0, 0, 0])) => "Priced | | resume | bill";
+        resumed() => "Settling | | settle | bill person";
+        settled(split([8_500, 0, 1_500, 0, 0, 0])) => "Carrying | pooled+8500 account+1500 payable-10000 | sms ripple carry | bill person";
+        cash_carried() => "Paid | | tell | bill";
+    }
+    a_replacement_may_be_replaced_itself: carrying() => {
+        cash_carried() => "Paid | suspense+2500 payable-2500 | tell | bill";
+        booked() => "Completed | | | bill";
+        replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
+        back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
+        kept(2_000) => "Completed/returning_cash | suspense-2000 payable+2000 | return_cash | bill";
+        cash_back() => "Closed(replaced)/done | wallet-500 payable+500 | sms tell_undone |";
+    }
+    a_replacement_that_costs_the_payer_more_is_an_order_like_any_other: replacement() => {
+        price(MORE_CASH) => "Priced | | not_carried | bill";
+        resumed() => "refused INTERNAL";
+        code(1) => "Priced | | | bill";
+        authorise(1) => "Settling | | settle | bill person";
+        settled(MORE_CASH) => "Prepaying | pooled+5500 account+1500 payable-7000 | sms ripple prepay | bill person";
+    }
+    a_replacement_that_ends_early_lets_the_cash_go: replacement() => {
+        price_refused() => "Closed(price_refused) | | release not_carried |";
+    }
+    a_replacement_that_the_payer_cancels_lets_the_cash_go: replacement() => {
+        price(MIXED) => "Priced | | resume | bill";
+        cancel() => "Closed(cancelled) | | release not_carried |";
+        resumed() => "refused NOT_NOW";
+    }
+    a_replacement_does_not_go_on_after_its_price_or_a_loss: replacement() => {
+        price(MIXED) => "Priced | | resume | bill";
+        after(1_800, resumed()) => "refused PRICE_EXPIRED";
+        deadline() => "Closed(price_expired) | | release not_carried |";
+    }
+    a_replacement_whose_lost_2207_is_proven_nothing_goes_on_again: replacement_settling() => {
+        settle_lost() => "Doubting | | reverse@90s | bill person";
+        reversed() => "Proving | | ask_settle@90s | bill person";
+        not_found() => "Priced | | resume | bill";
+        resumed() => "Settling | | settle | bill person";
+    }
+    a_replacement_settled_otherwise_is_undone_and_priced_again: replacement_settling() => {
+        settled(MORE_CASH) => "UndoingInsurance(differs) | pooled+5500 account+1500 payable-7000 | sms undo | bill person";
+        undone() => "Created | pooled-5500 account-1500 payable+7000 | sms ripple price | bill";
+        price(MIXED) => "Priced | | resume | bill";
+    }
+    a_replacement_whose_cash_is_gone_is_undone: carrying() => {
+        carry_refused() => "UndoingInsurance(differs) | | undo | bill person";
+        undone() => "Created | pooled-6000 account-1500 payable+7500 | sms ripple price | bill";
+        price(MIXED) => "Priced | | | bill";
+    }
+    a_loss_while_cash_is_carried_is_noted: carrying() => {
+        lost() => "Carrying | | | bill person";
+        cash_carried() => "Paid | suspense+2500 payable-2500 | tell | bill";
+    }
+    cash_that_is_not_carried_for_long_is_shown_to_finance_and_carried_late: carrying() => {
+        too_early() => "refused NOT_NOW";
+        deadline() => "Suspended(refund_stuck) | | | bill person";
+        cash_carried() => "Paid | suspense+2500 payable-2500 | tell | bill";
+    }
+    cash_that_turns_out_to_be_gone_after_long_undoes_the_insurance: carrying() => {
+        deadline() => "Suspended(refund_stuck) | | | bill person";
+        carry_refused() => "UndoingInsurance(differs) | | undo | bill person";
+    }
+    a_replacement_settled_after_the_suspension_claims_its_cash: replacement_settling() => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settled(MIXED) => "Carrying | pooled+6000 account+1500 payable-7500 | sms ripple carry | bill person";
+    }
+
+    // ——— the bureau is busy ———
+
+    while_the_bureau_is_busy_nothing_is_out_and_the_payer_may_leave: settling() => {
+        settle_busy() => "Settling | | settle_due@5s | bill person";
+        claim() => "refused IN_PROGRESS";
+        cancel() => "Closed(cancelled) | | release |";
+        settle_due() => "refused NOT_NOW";
+    }
+    a_payer_cannot_leave_while_2207_is_out: settling() => {
+        cancel() => "refused NOT_NOW";
+    }
+    a_card_lost_while_the_bureau_is_busy_ends_the_order_before_the_next_2207: settling() => {
+        settle_busy() => "Settling | | settle_due@5s | bill person";
+        lost() => "Closed(binding_lost) | | release |";
+        settle_due() => "refused NOT_NOW";
+    }
+    a_bureau_busy_until_the_price_is_over_has_refused: settling() => {
+        settle_busy() => "Settling | | settle_due@5s | bill person";
+        after(1_800, settle_due()) => "Closed(settle_refused) | | release |";
+    }
+    a_bureau_busy_until_patience_ends_has_refused: settling_without_patience(true) => {
+        settle_busy() => "Settling | | settle_due@5s | bill person";
+        deadline() => "Closed(settle_refused) | | release |";
+    }
+    a_bureau_busy_after_the_suspension_is_tried_again: settling_without_patience(true) => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settle_busy() => "Suspended(bureau_silent) | | settle_due@5s | bill person";
+        settle_due() => "Suspended(bureau_silent) | | settle | bill person";
+        settled(MIXED) => "Prepaying | pooled+6000 account+1500 payable-7500 | sms ripple prepay | bill person";
+    }
+    a_card_lost_while_a_suspended_order_waits_for_a_busy_bureau_ends_it: settling_without_patience(true) => {
+        deadline() => "Suspended(bureau_silent) | | | bill person";
+        settle_busy() => "Suspended(bureau_silent) | | settle_due@5s | bill person";
+        lost() => "Suspended(bureau_silent) | | | bill person";
+        settle_due() => "Closed(binding_lost) | | release |";
+    }
+
     // ——— the window ———
+
+    what_went_back_whole_is_the_windows_again: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        claim() => "refused BILL_NOT_PAYABLE";
+        back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_back() => "Completed/done | wallet-2500 payable+2500 | sms tell_undone | bill";
+        claim() => "Closed(taken_by_window) | | |";
+    }
 
     the_window_takes_back_a_bill_that_is_not_priced: insured() => {
         claim() => "Closed(taken_by_window) | | release |";
@@ -1523,6 +1814,10 @@ fn one_of_each() -> Vec<Event> {
         authorise(1),
         settled(MIXED),
         settle_refused(),
+        settle_due(),
+        resumed(),
+        cash_carried(),
+        carry_refused(),
         settle_lost(),
         reversed(),
         reverse_lost(),
@@ -1562,6 +1857,8 @@ fn one_of_each() -> Vec<Event> {
         refund: RefundId::from_uuid(Uuid::from_u128(4)),
         amount: Fen::ZERO,
         cash: Fen::ZERO,
+        carried: Fen::ZERO,
+        replaced: false,
         undo_setl_id: None,
         done: true,
         words: None,
@@ -1576,6 +1873,8 @@ fn one_of_each_refund() -> Vec<RefundEvent> {
         back_refused(),
         back_lost(),
         back_stands(),
+        kept(0),
+        nothing_kept(),
         cash_back(),
         cash_lost(),
         cash_unheard_of(),
@@ -1637,16 +1936,17 @@ fn every_unlisted_pair_of_a_refund_is_refused_naming_both_sides() {
             pairs.insert((state, event.kind()));
         }
     }
-    assert_eq!(pairs.len() + refund::TABLE.len(), 6 * events.len(), "every pair is listed or tried");
+    assert_eq!(pairs.len() + refund::TABLE.len(), 7 * events.len(), "every pair is listed or tried");
 }
 
 /// What people and clocks say; everything else is an answer that somebody outside may give late.
-const NO_ANSWERS: [&str; 8] = [
+const NO_ANSWERS: [&str; 9] = [
     "price_came",
     "price_refused",
     "price_unknown",
     "price_stale",
     "code_issued",
+    "resumed",
     "authorised",
     "cancelled",
     "deadline_passed",
@@ -1674,7 +1974,7 @@ fn a_suspended_order_learns_exactly_what_it_would_have_learned() {
         let answers = one_of_each().into_iter().filter(|event| !acts.contains(&event.kind()));
         for event in answers.filter(|event| listed(Place::Suspended, event)) {
             let event = match (event, &paper.order.state) {
-                (Event::SettleDone(s), State::Settling { msgid }) => {
+                (Event::SettleDone(s), State::Settling { msgid, .. }) => {
                     Event::SettleDone(Box::new(Settlement { msgid: msgid.clone(), ..*s }))
                 }
                 (Event::RefundEnded(ended), State::Returning { refund, .. }) => {

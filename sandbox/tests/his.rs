@@ -412,6 +412,7 @@ fn an_undone_payment_is_unbooked_and_a_late_telling_of_it_is_refused() {
         bill_no: world.bill.bill_no.clone(),
         undo_setl_id: Some("U1".into()),
         cash_refunded_fen: price.split.cash_fen,
+        cash_carried_fen: Fen::ZERO,
         whole: true,
     });
     assert_eq!(world.ask(4, undone), Reply::Done);

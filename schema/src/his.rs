@@ -55,6 +55,11 @@ pub struct RefundAsk {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<i64>)]
     pub amount_fen: Option<Fen>,
+    /// For the partial return of an insured order (退后重收): the number of a bill already posted here for what
+    /// remains. The whole is undone, and that bill is paid under the same authorisation as long as neither account nor
+    /// cash rises; the payer gets the difference back. Never together with `amount_fen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaced_by: Option<String>,
     /// Why, for people.
     pub reason: String,
 }
@@ -68,8 +73,12 @@ pub struct RefundView {
     /// The order.
     #[schema(value_type = String, format = Uuid)]
     pub order_id: OrderId,
-    /// `undoing_insurance`, `returning_cash`, `done`, `refused`, `suspended`.
+    /// `undoing_insurance`, `replacing`, `returning_cash`, `done`, `refused`, `suspended`.
     pub state: String,
+    /// The order that pays what remains, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub replaced_by_order: Option<OrderId>,
     /// How much, in fen.
     #[schema(value_type = i64)]
     pub amount_fen: Fen,

@@ -381,6 +381,10 @@ pub struct UndoneTold {
     /// Cash given back, in fen.
     #[schema(value_type = i64)]
     pub cash_refunded_fen: Fen,
+    /// Cash that stays with the institution for the bill that replaces this one, in fen.
+    #[serde(default)]
+    #[schema(value_type = i64)]
+    pub cash_carried_fen: Fen,
     /// True when nothing of the payment is left.
     pub whole: bool,
 }

@@ -291,6 +291,10 @@ pub struct OrderView {
     /// Given back so far, in fen.
     #[schema(value_type = i64)]
     pub refunded_fen: Fen,
+    /// The order that this one replaces: what remained after a partial return, paid under its authorisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub replaces: Option<OrderId>,
     /// Where to go, once the hospital has booked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<Guidance>,

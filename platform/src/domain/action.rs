@@ -83,6 +83,30 @@ pub enum Action {
         /// The refund.
         refund: RefundId,
     },
+    /// A replacement is priced within what was authorised for the order it replaces: go on without the payer.
+    /// Calls nobody.
+    Resume,
+    /// Claim this order's cash from the order it replaces. Calls nobody.
+    Carry {
+        /// The replaced order.
+        from: OrderId,
+        /// Its refund.
+        refund: RefundId,
+        /// How much of its cash stays.
+        cash: Fen,
+    },
+    /// Tell the replaced order that none of its cash is needed. Calls nobody.
+    NotCarried {
+        /// The replaced order.
+        from: OrderId,
+        /// Its refund.
+        refund: RefundId,
+    },
+    /// Open the order that replaces this one. Calls nobody.
+    Replace {
+        /// The refund whose insurance leg is undone.
+        refund: RefundId,
+    },
     /// Tell the institution that the bill is paid. Repeated with the same message.
     Tell {
         /// The link message.
@@ -103,6 +127,8 @@ pub enum Action {
         undo_setl_id: Option<String>,
         /// Cash given back.
         cash: Fen,
+        /// Cash that stays with the institution for the bill that replaces this one.
+        carried: Fen,
         /// Nothing of the payment is left.
         whole: bool,
     },
@@ -153,6 +179,10 @@ impl Action {
             Action::CloseWallet { .. } => "close_wallet",
             Action::ReturnCash { .. } => "return_cash",
             Action::AskReturn { .. } => "ask_return",
+            Action::Resume => "resume",
+            Action::Carry { .. } => "carry",
+            Action::NotCarried { .. } => "not_carried",
+            Action::Replace { .. } => "replace",
             Action::Tell { .. } => "tell",
             Action::AskTell { .. } => "ask_tell",
             Action::TellUndone { .. } => "tell_undone",

@@ -136,24 +136,32 @@ fn gives_back_too_much(order: &Order) -> bool {
 
 /// What the bureau owes for this order according to its state and refunds.
 pub fn held_insurance(order: &Order, refunds: &[Refund]) -> Result<Fen, Overflow> {
-    let undone = refunds.iter().any(|refund| refund.kind == RefundKind::Whole && refund.undone.is_some());
+    let undone = refunds
+        .iter()
+        .any(|refund| matches!(refund.kind, RefundKind::Whole | RefundKind::Replace) && refund.undone.is_some());
     match order.state.settled() {
         Some(settled) if !undone => settled.split.insurance(),
         _ => Ok(Fen::ZERO),
     }
 }
 
-/// What the wallet owes for this order according to its state and refunds, stray cash included.
+/// What the wallet owes for this order according to its state and refunds, stray cash included. Cash stays with the
+/// order at whose wallet payment it came in: a replacement's own is less by what was carried in, and a replaced
+/// order's more by what was carried out.
 pub fn held_cash(order: &Order, refunds: &[Refund]) -> Result<Fen, Overflow> {
-    let own = order.state.taken().map_or(Fen::ZERO, |taken| taken.amount);
     let closed = matches!(order.state, State::Closed { .. });
+    let own = match order.state.taken() {
+        Some(taken) => taken.amount,
+        None => order.carried_out,
+    };
+    let own = own.minus(order.carried_in)?;
     refunds.iter().try_fold(own, |held, refund| {
         let Some(cash) = &refund.cash else { return Ok(held) };
         match (refund.kind, refund.returned_at_us) {
             (RefundKind::Stray, None) => held.plus(cash.amount),
             (RefundKind::Stray, Some(_)) => Ok(held),
             // A closed order no longer counts the cash it gave back.
-            (RefundKind::Whole | RefundKind::Part, Some(_)) if !closed => held.minus(cash.amount),
+            (RefundKind::Whole | RefundKind::Replace | RefundKind::Part, Some(_)) if !closed => held.minus(cash.amount),
             _ => Ok(held),
         }
     })

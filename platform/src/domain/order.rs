@@ -35,7 +35,7 @@ use super::posting::{self, Account, Posting};
 use super::refund::{self, Refund, RefundAsked, Returned};
 use super::refusal::unlisted;
 use super::settlement::Settlement;
-use super::split::differs_for_the_payer;
+use super::split::{differs_for_the_payer, rises_for_the_payer};
 
 /// One attempt to pay one bill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +68,12 @@ pub struct Order {
     pub flagged: bool,
     /// The order that this one replaces (partial return of an insured order).
     pub replaces: Option<OrderId>,
+    /// What the replaced order offers this one, until it is used or given up.
+    pub carry: Option<Carry>,
+    /// Of this order's cash, what came in at the replaced order and stays booked at its wallet payment.
+    pub carried_in: Fen,
+    /// Of this order's cash, what now pays the order that replaced it.
+    pub carried_out: Fen,
     /// When the public state was entered: microseconds UTC.
     pub entered_at_us: i64,
     /// When it was opened.
@@ -207,8 +213,26 @@ pub struct Taken {
     pub transaction_id: String,
     /// How much.
     pub amount: Fen,
+    /// The whole payment at the wallet; more than `amount` where a replaced order kept or gave back the rest.
+    pub paid: Fen,
     /// The wallet's accounting time: microseconds UTC.
     pub success_time_us: i64,
+}
+
+/// What a replaced order offers its replacement: to be paid under the same authorisation, out of the same cash, as
+/// long as neither account nor cash rises (design.md §3, partial return of an insured order).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carry {
+    /// The replaced order.
+    pub from: OrderId,
+    /// Its refund, which waits to hear what is kept.
+    pub refund: RefundId,
+    /// The epoch of the binding there: what was authorised before a loss is not used after it.
+    pub epoch: i64,
+    /// What was authorised there.
+    pub authorisation: Authorisation,
+    /// The cash that was taken there; none where nothing was due.
+    pub cash: Option<Taken>,
 }
 
 /// Both legs of an order that is paid.
@@ -265,6 +289,11 @@ pub enum State {
         out_trade_no: String,
         /// The wallet's handle for the phone.
         prepay_id: String,
+    },
+    /// The insurance leg of a replacement is settled; its cash is claimed from the order it replaces.
+    Carrying {
+        /// The insurance leg.
+        settled: Settled,
     },
     /// All money is in; the institution is told.
     Paid {
@@ -410,6 +439,8 @@ pub enum Why {
     },
     /// The institution asked for everything back before it had booked.
     RefundAsked,
+    /// A part went back: another order pays what remains.
+    Replaced,
     /// The bureau does not answer.
     BureauSilent,
     /// The bureau refuses 2208.
@@ -451,6 +482,7 @@ impl Why {
             Why::WalletClosed => "wallet_closed",
             Why::Rejected { .. } => "rejected",
             Why::RefundAsked => "refund_asked",
+            Why::Replaced => "replaced",
             Why::BureauSilent => "bureau_silent",
             Why::UndoRefused { .. } => "undo_refused",
             Why::InstitutionSilent => "institution_silent",
@@ -491,6 +523,8 @@ pub enum Place {
     Prepaying,
     /// [`State::Collecting`].
     Collecting,
+    /// [`State::Carrying`].
+    Carrying,
     /// [`State::Paid`].
     Paid,
     /// [`State::Completed`].
@@ -511,7 +545,7 @@ pub enum Place {
 
 impl Place {
     /// Every place.
-    pub const ALL: [Place; 15] = [
+    pub const ALL: [Place; 16] = [
         Place::Created,
         Place::Priced,
         Place::Settling,
@@ -519,6 +553,7 @@ impl Place {
         Place::Proving,
         Place::Prepaying,
         Place::Collecting,
+        Place::Carrying,
         Place::Paid,
         Place::Completed,
         Place::ClosingWallet,
@@ -535,7 +570,7 @@ impl Place {
             Place::Created => "created",
             Place::Priced => "priced",
             Place::Settling | Place::Doubting | Place::Proving => "settling",
-            Place::Prepaying | Place::Collecting => "collecting",
+            Place::Prepaying | Place::Collecting | Place::Carrying => "collecting",
             Place::Paid => "paid",
             Place::Completed => "completed",
             Place::ClosingWallet | Place::UndoingInsurance | Place::AskingUndo | Place::Returning => "undoing",
@@ -561,6 +596,7 @@ impl State {
             State::Proving { .. } => Place::Proving,
             State::Prepaying { .. } => Place::Prepaying,
             State::Collecting { .. } => Place::Collecting,
+            State::Carrying { .. } => Place::Carrying,
             State::Paid { .. } => Place::Paid,
             State::Completed { .. } => Place::Completed,
             State::ClosingWallet { .. } => Place::ClosingWallet,
@@ -584,6 +620,7 @@ impl State {
             | State::Proving { .. }
             | State::Prepaying { .. }
             | State::Collecting { .. }
+            | State::Carrying { .. }
             | State::ClosingWallet { .. }
             | State::UndoingInsurance { .. }
             | State::AskingUndo { .. } => true,
@@ -616,7 +653,9 @@ impl State {
             State::Paid { legs, .. } | State::Completed { legs, .. } | State::Returning { legs, .. } => {
                 legs.insurance.settled()
             }
-            State::UndoingInsurance { settled, .. } | State::AskingUndo { settled, .. } => Some(settled),
+            State::Carrying { settled }
+            | State::UndoingInsurance { settled, .. }
+            | State::AskingUndo { settled, .. } => Some(settled),
             State::Suspended { from, .. } => from.settled(),
             State::Created
             | State::Priced { .. }
@@ -685,6 +724,12 @@ pub enum Event {
         /// The code.
         code: IssuedCode,
     },
+    /// What was authorised for the replaced order covers this price too.
+    Resumed,
+    /// The replaced order keeps this order's cash for it.
+    CashCarried,
+    /// The replaced order has given its cash back already.
+    CarryRefused,
     /// The payer authorised the split they saw.
     Authorised {
         /// The digits' keyed hash; none for cash only.
@@ -812,6 +857,9 @@ impl Event {
             Event::PriceUnknown { .. } => "price_unknown",
             Event::PriceStale => "price_stale",
             Event::CodeIssued { .. } => "code_issued",
+            Event::Resumed => "resumed",
+            Event::CashCarried => "cash_carried",
+            Event::CarryRefused => "carry_refused",
             Event::Authorised { .. } => "authorised",
             Event::SettleDone(_) => "settle_done",
             Event::SettleRefused { .. } => "settle_refused",
@@ -926,13 +974,14 @@ table! {
     // The payer decides
     Priced + "code_issued" => code_issued -> [Priced];
     Priced + "authorised" => authorised -> [Settling, Prepaying];
+    Priced + "resumed" => resumed -> [Settling];
     Priced + "price_stale" => price_again -> [Created];
     Priced + "cancelled" => close_unpaid -> [Closed];
     Priced + "window_claimed" => close_unpaid -> [Closed];
     Priced + "binding_lost" => close_unpaid -> [Closed];
     Priced + "deadline_passed" => close_unpaid -> [Closed];
     // The insurance leg
-    Settling + "settle_done" => settled -> [Prepaying, Paid, UndoingInsurance];
+    Settling + "settle_done" => settled -> [Prepaying, Carrying, Paid, UndoingInsurance];
     Settling + "settle_refused" => settle_refused -> [Settling, Closed];
     Settling + "settle_unknown" => doubt -> [Doubting];
     Settling + "settle_due" => settle_again -> [Settling, Closed];
@@ -971,6 +1020,12 @@ table! {
     Collecting + "deadline_passed" => close_wallet -> [ClosingWallet];
     Collecting + "binding_lost" => flag -> [Collecting];
     Collecting + "window_claimed" => wait -> [];
+    // The cash leg of a replacement: it is there already
+    Carrying + "cash_carried" => carried -> [Paid];
+    Carrying + "carry_refused" => nothing_to_carry -> [UndoingInsurance];
+    Carrying + "binding_lost" => flag -> [Carrying];
+    Carrying + "window_claimed" => wait -> [];
+    Carrying + "deadline_passed" => suspend_stuck_refund -> [Suspended];
     // Telling the institution
     Paid + "tell_booked" => booked -> [Completed];
     Paid + "tell_rejected" => rejected -> [Returning];
@@ -1008,14 +1063,14 @@ table! {
     Returning + "deadline_passed" => suspend_stuck_refund -> [Suspended];
     // Afterwards
     Completed + "refund_asked" => refund_some -> [Completed];
-    Completed + "refund_ended" => refund_ended -> [Completed];
+    Completed + "refund_ended" => refund_ended -> [Completed, Closed];
     Completed + "window_claimed" => yield_what_went_back -> [Closed];
     Closed + "wallet_paid" => stray -> [Closed];
     Closed + "refund_ended" => stray_returned -> [Closed];
     UndoingInsurance + "refund_ended" => stray_returned -> [UndoingInsurance];
     AskingUndo + "refund_ended" => stray_returned -> [AskingUndo];
     // Suspended orders learn
-    Suspended + "settle_done" => learn -> [Prepaying, Paid, UndoingInsurance];
+    Suspended + "settle_done" => learn -> [Prepaying, Carrying, Paid, UndoingInsurance];
     Suspended + "settle_refused" => learn -> [Suspended, Closed];
     Suspended + "settle_due" => learn -> [Suspended, Closed];
     Suspended + "settle_unknown" => learn -> [Suspended];
@@ -1033,6 +1088,8 @@ table! {
     Suspended + "prepay_done" => learn -> [Suspended];
     Suspended + "prepay_refused" => learn -> [Suspended, ClosingWallet];
     Suspended + "prepay_unknown" => learn -> [Suspended];
+    Suspended + "cash_carried" => learn -> [Paid];
+    Suspended + "carry_refused" => learn -> [UndoingInsurance];
     Suspended + "wallet_paid" => learn -> [Paid, Suspended];
     Suspended + "wallet_not_paid" => learn -> [Suspended];
     Suspended + "wallet_closed" => learn -> [UndoingInsurance, Closed, Suspended];
@@ -1056,13 +1113,15 @@ pub fn next(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
     (row.decide)(order, event, given)
 }
 
-/// Opens an order. Refuses a bill that cannot be paid and insured money without a binding that may spend it.
+/// Opens an order; with a `carry`, one that replaces another. Refuses a bill that cannot be paid and insured money
+/// without a binding that may spend it.
 pub fn open(
     id: OrderId,
     tenant: TenantId,
     payer: ChannelUserId,
     merchant: &str,
     insured: Option<Insured>,
+    carry: Option<Carry>,
     given: &Given<'_>,
 ) -> Result<Decision, Refusal> {
     let bill = given.bill;
@@ -1072,6 +1131,10 @@ pub fn open(
     if let Some(open) = bill.order {
         return Err(Refusal::new(No::OrderOpen, format!("order {open} holds bill {}", bill.id)));
     }
+    let insured = match (insured, &carry) {
+        (Some(insured), Some(carry)) => Some(Insured { epoch: carry.epoch, ..insured }),
+        (insured, _) => insured,
+    };
     if let Some(insured) = &insured {
         let binding = given.binding.ok_or_else(|| Refusal::new(No::BindingUnknown, "no binding for this person"))?;
         binding.may_spend(insured.epoch)?;
@@ -1097,7 +1160,10 @@ pub fn open(
         refunding: Fen::ZERO,
         strays: Vec::new(),
         flagged: false,
-        replaces: None,
+        replaces: carry.as_ref().map(|carry| carry.from),
+        carry,
+        carried_in: Fen::ZERO,
+        carried_out: Fen::ZERO,
         entered_at_us: given.now_us,
         created_at_us: given.now_us,
         updated_at_us: given.now_us,
@@ -1174,6 +1240,13 @@ impl<'a> Draft<'a> {
         if entered != self.came_from || next.version == 0 {
             next.entered_at_us = now_us;
         }
+        // Whichever way a replacement ends before it used what was offered, the replaced order hears of it.
+        if next.state.place() == Place::Closed
+            && let Some(carry) = next.carry.take()
+        {
+            self.decision.actions.push(not_carried(&carry, now_us));
+        }
+        let next = &mut self.decision.next;
         next.version += 1;
         next.updated_at_us = now_us;
         next.deadline_at_us = deadline(next, self.given.rules);
@@ -1189,6 +1262,7 @@ fn deadline(order: &Order, rules: &Rules) -> Option<i64> {
         Place::Priced => order.price.as_ref().map(|price| price.valid_until_us),
         Place::Settling | Place::Doubting | Place::Proving => after(rules.patience_ms),
         Place::Prepaying | Place::Collecting => after(rules.collect_ms),
+        Place::Carrying => after(rules.patience_ms),
         Place::Paid => after(rules.tell_ms),
         Place::ClosingWallet | Place::UndoingInsurance | Place::AskingUndo => after(rules.patience_ms),
         Place::Returning => after(rules.refund_ms),
@@ -1222,7 +1296,36 @@ fn priced(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, R
     }
     let number = order.price.as_ref().map_or(0, |price| price.number) + 1;
     let price = Price { number, split: came.split, inputs: came.inputs.clone(), valid_until_us };
-    Draft::of(order, given).to(State::Priced { code: None, sends: 0 }).with(|next| next.price = Some(price)).decide()
+    let draft =
+        Draft::of(order, given).to(State::Priced { code: None, sends: 0 }).with(|next| next.price = Some(price));
+    match &order.carry {
+        None => draft.decide(),
+        Some(carry) if rises_for_the_payer(&carry.authorisation.split, &came.split) => {
+            // More than was authorised: it becomes an order like any other, and the old cash goes back whole.
+            let mut draft = draft.with(|next| next.carry = None);
+            draft.decision.actions.push(not_carried(carry, given.now_us));
+            draft.decide()
+        }
+        Some(_) => draft.now(Action::Resume).decide(),
+    }
+}
+
+fn not_carried(carry: &Carry, now_us: i64) -> Planned {
+    Planned { action: Action::NotCarried { from: carry.from, refund: carry.refund }, due_at_us: now_us }
+}
+
+/// The authorisation of the replaced order covers this one, since neither account nor cash rises.
+fn resumed(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let (Some(carry), Some(price), Some(insured)) = (&order.carry, &order.price, &order.insured) else {
+        return Err(inconsistent(order, event));
+    };
+    if given.now_us >= price.valid_until_us {
+        return Err(Refusal::new(No::PriceExpired, "the price is over"));
+    }
+    let binding = given.binding.ok_or_else(|| Refusal::new(No::BindingUnknown, "the binding is gone"))?;
+    binding.may_spend(insured.epoch)?;
+    let authorisation = Authorisation { split: price.split, ..carry.authorisation.clone() };
+    send_2207(Draft::of(order, given).with(|next| next.authorisation = Some(authorisation))).decide()
 }
 
 fn price_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1372,11 +1475,42 @@ fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, 
     }
     let draft = draft.ripple();
     let cash = settled.split.cash_fen;
+    if let Some(carry) = &order.carry {
+        let action = Action::Carry { from: carry.from, refund: carry.refund, cash };
+        return draft.to(State::Carrying { settled }).now(action).decide();
+    }
     let insurance = Insurance::Settled(settled);
     if cash.is_zero() {
         return become_paid(draft, Legs { insurance, cash: None }).decide();
     }
     open_wallet(draft, insurance, cash)
+}
+
+/// The cash of a replacement is a part of what the replaced order took. It stays booked there at the wallet; what the
+/// institution is owed for it moves over, through suspense.
+fn carried(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let (State::Carrying { settled }, Some(carry)) = (&order.state, &order.carry) else {
+        return Err(inconsistent(order, event));
+    };
+    let amount = settled.split.cash_fen;
+    let cash = match &carry.cash {
+        Some(taken) if !amount.is_zero() => Some(Taken { amount, ..taken.clone() }),
+        _ => None,
+    };
+    let at_us = cash.as_ref().map_or(settled.setl_time_us, |cash| cash.success_time_us);
+    let legs = Legs { insurance: Insurance::Settled(settled.clone()), cash };
+    let draft =
+        Draft::of(order, given).post(posting::cash_carried(amount, &order.bill.institution, at_us))?.with(|next| {
+            next.carried_in = amount;
+            next.carry = None;
+        });
+    become_paid(draft, legs).decide()
+}
+
+fn nothing_to_carry(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
+    let State::Carrying { settled } = &order.state else { return Err(inconsistent(order, event)) };
+    let draft = Draft::of(order, given).with(|next| next.carry = None);
+    undo(draft, settled.clone(), Why::Differs, Then::Reprice).decide()
 }
 
 fn settle_refused(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1406,6 +1540,9 @@ fn price_holds(order: &Order, given: &Given<'_>) -> bool {
 /// Busy meant that nothing was done, so a fresh message may settle what was authorised.
 fn settle_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Settling { busy: Some(words), .. } = &order.state else { return Err(inconsistent(order, event)) };
+    if order.flagged {
+        return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
+    }
     if !price_holds(order, given) {
         return Draft::of(order, given).to(closed(Why::SettleRefused { words: words.clone() })).release().decide();
     }
@@ -1418,7 +1555,7 @@ fn end_while_busy(order: &Order, event: &Event, given: &Given<'_>) -> Result<Dec
     match (&order.state, event) {
         (State::Settling { busy: Some(_), .. }, _) => close_unpaid(order, event, given),
         (_, Event::BindingLost) => flag(order, event, given),
-        _ => Err(Refusal::new(No::InProgress, "2207 is out: what it did must be known first")),
+        _ => Err(unlisted("an order whose 2207 is out", order.state.place().word(), event.kind())),
     }
 }
 
@@ -1445,9 +1582,7 @@ fn reverse_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Deci
     let (State::Doubting { msgid } | State::Proving { msgid }) = &order.state else {
         return Err(inconsistent(order, event));
     };
-    Draft::of(order, given)
-        .again(Action::Reverse { omsgid: msgid.clone(), msgid: given.msgid.to_owned() })
-        .decide()
+    Draft::of(order, given).again(Action::Reverse { omsgid: msgid.clone(), msgid: given.msgid.to_owned() }).decide()
 }
 
 fn prove(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1482,7 +1617,9 @@ fn back_to_price(draft: Draft<'_>) -> Draft<'_> {
         return draft.to(closed(Why::BindingLost)).release();
     }
     let holds = draft.decision.next.price.as_ref().is_some_and(|price| now_us < price.valid_until_us);
-    if holds {
+    if holds && draft.decision.next.carry.is_some() {
+        draft.to(State::Priced { code: None, sends: 0 }).now(Action::Resume)
+    } else if holds {
         draft.to(State::Priced { code: None, sends: 0 })
     } else {
         draft.to(State::Created).now(Action::Price { message })
@@ -1545,9 +1682,7 @@ fn prepay_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     };
     // The same number with the same content: the wallet answers with the same handle, so a repeat is harmless.
     let expires_at_us = Rules::in_ms(order.entered_at_us, given.rules.collect_ms);
-    Draft::of(order, given)
-        .again(Action::Prepay { out_trade_no: out_trade_no.clone(), amount, expires_at_us })
-        .decide()
+    Draft::of(order, given).again(Action::Prepay { out_trade_no: out_trade_no.clone(), amount, expires_at_us }).decide()
 }
 
 fn ask_wallet(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1645,9 +1780,7 @@ fn close_and_ask(
 
 fn close_wallet_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::ClosingWallet { out_trade_no, .. } = &order.state else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given)
-        .again(Action::CloseWallet { out_trade_no: out_trade_no.clone() })
-        .decide()
+    Draft::of(order, given).again(Action::CloseWallet { out_trade_no: out_trade_no.clone() }).decide()
 }
 
 fn wallet_closed(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1673,9 +1806,7 @@ fn booked(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, R
 
 fn ask_tell(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Paid { told, .. } = &order.state else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given)
-        .again(Action::AskTell { message: given.message, told: *told })
-        .decide()
+    Draft::of(order, given).again(Action::AskTell { message: given.message, told: *told }).decide()
 }
 
 fn tell_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
@@ -1685,7 +1816,7 @@ fn tell_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
 
 fn rejected(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::TellRejected { words } = event else { return Err(inconsistent(order, event)) };
-    let asked = RefundAsked { refund_no: None, amount: None, reason: words.clone() };
+    let asked = RefundAsked { refund_no: None, amount: None, replaced_by: None, reason: words.clone() };
     begin_whole_return(order, given, &asked, Why::Rejected { words: words.clone() })
 }
 
@@ -1773,10 +1904,7 @@ fn ask_undo(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
             // Busy means that nothing was done: the 2208 is sent again under a fresh message.
             let msgid = given.msgid.to_owned();
             let action = Action::Undo { msgid: msgid.clone(), setl_id, refund: None };
-            return draft
-                .to(State::UndoingInsurance { settled, msgid, why, then })
-                .again(action)
-                .decide();
+            return draft.to(State::UndoingInsurance { settled, msgid, why, then }).again(action).decide();
         }
         Event::UndoRefused { words, .. } => Some(words.clone()),
         _ => None,
@@ -1805,9 +1933,7 @@ fn undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decisio
 
 fn ask_undo_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::AskingUndo { settled, .. } = &order.state else { return Err(inconsistent(order, event)) };
-    Draft::of(order, given)
-        .again(Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None })
-        .decide()
+    Draft::of(order, given).again(Action::AskUndo { setl_id: settled.setl_id.clone(), refund: None }).decide()
 }
 
 /// Cash that came although the wallet order was closed: into suspense, and back to the payer.
@@ -1854,13 +1980,28 @@ fn refund_ended(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decis
     if !ended.done {
         return draft.decide();
     }
-    let refunded = order.refunded.plus(ended.amount).map_err(beyond_money)?;
+    let returned = ended.amount.minus(ended.carried).map_err(beyond_money)?;
+    let refunded = order.refunded.plus(returned).map_err(beyond_money)?;
+    let draft = draft.with(|next| {
+        next.refunded = refunded;
+        next.carried_out = ended.carried;
+    });
+    if ended.replaced {
+        let returned = Some(legs.clone());
+        return draft.to(State::Closed { why: Why::Replaced, returned }).now(tell_undone(given, ended, true)).decide();
+    }
     let whole = refunded == refund::refundable(legs).map_err(beyond_money)?;
-    draft.with(|next| next.refunded = refunded).now(tell_undone(given, ended, whole)).decide()
+    draft.now(tell_undone(given, ended, whole)).decide()
 }
 
 fn tell_undone(given: &Given<'_>, ended: &Returned, whole: bool) -> Action {
-    Action::TellUndone { message: given.message, undo_setl_id: ended.undo_setl_id.clone(), cash: ended.cash, whole }
+    Action::TellUndone {
+        message: given.message,
+        undo_setl_id: ended.undo_setl_id.clone(),
+        cash: ended.cash,
+        carried: ended.carried,
+        whole,
+    }
 }
 
 // ——— people, time, and the unknown ———

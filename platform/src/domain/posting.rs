@@ -119,6 +119,21 @@ pub fn cash_taken(
     Ok(lines)
 }
 
+/// A part of the cash that a replaced order took now pays its replacement: owed to the institution for this order, and
+/// taken out of suspense. The replaced order books the same lines [`reversed`].
+pub fn cash_carried(
+    amount: Fen,
+    institution: &InstitutionCode,
+    success_time_us: i64,
+) -> Result<Vec<Posting>, Overflow> {
+    if amount.is_zero() {
+        return Ok(Vec::new());
+    }
+    let mut lines = vec![Posting { account: Account::Suspense, amount, counterparty_at_us: success_time_us }];
+    close_against(&mut lines, Account::Payable { institution: institution.clone() }, success_time_us)?;
+    Ok(lines)
+}
+
 /// The same lines in the other direction, at the time of the undoing.
 pub fn reversed(lines: Vec<Posting>, at_us: i64) -> Vec<Posting> {
     lines.into_iter().map(|line| Posting { amount: line.amount.negated(), counterparty_at_us: at_us, ..line }).collect()

@@ -6,6 +6,7 @@
 //! | kind | insurance leg | cash |
 //! | --- | --- | --- |
 //! | whole | undone | all of it |
+//! | replace | undone; another order pays what remains | what that order does not keep |
 //! | part | none: only orders without insurance leg | some |
 //! | stray | none | cash that came after the wallet order was closed |
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, News, Planned};
 use super::deadline::Rules;
-use super::order::{Given, Kind, Legs, Order, Owner, Settled, Taken, Undone};
+use super::order::{BilledFor, Given, Kind, Legs, Order, Owner, Settled, Taken, Undone};
 use super::posting::{self, Account, Posting};
 use super::refusal::unlisted;
 
@@ -27,6 +28,8 @@ pub struct RefundAsked {
     pub refund_no: Option<String>,
     /// How much; none for everything that is left.
     pub amount: Option<Fen>,
+    /// The bill of what remains, for the partial return of an insured order.
+    pub replaced_by: Option<BilledFor>,
     /// Why, for people.
     pub reason: String,
 }
@@ -40,6 +43,10 @@ pub struct Returned {
     pub amount: Fen,
     /// The cash in it.
     pub cash: Fen,
+    /// Of what was granted, the cash that the replacement keeps.
+    pub carried: Fen,
+    /// Another order replaces this one.
+    pub replaced: bool,
     /// 2208's own settlement id.
     pub undo_setl_id: Option<String>,
     /// Given back, or refused with nothing moved.
@@ -54,6 +61,8 @@ pub struct Returned {
 pub enum RefundKind {
     /// Everything that is left of the order.
     Whole,
+    /// Everything, and then a new order for what remains (partial return of an insured order).
+    Replace,
     /// Some cash of an order without insurance leg.
     Part,
     /// Cash that had no right to come.
@@ -77,6 +86,11 @@ pub struct Refund {
     pub settled: Option<Settled>,
     /// The payment to give back from, and how much of it.
     pub cash: Option<CashBack>,
+    /// The bill of what remains, for [`RefundKind::Replace`]. The order that pays it has this refund's id as its own:
+    /// whoever opens it twice opens one.
+    pub replaced_by: Option<BilledFor>,
+    /// The cash that the replacement keeps, once it is known.
+    pub carried: Option<Fen>,
     /// Why, for people.
     pub reason: String,
     /// Where it stands.
@@ -112,6 +126,8 @@ pub enum RefundState {
         /// The refusal, where there was one.
         refused: Option<String>,
     },
+    /// The insurance leg is undone; the order that pays what remains says how much cash it keeps.
+    Replacing,
     /// The wallet is giving back.
     ReturningCash,
     /// Given back.
@@ -137,6 +153,7 @@ impl RefundState {
         match self {
             RefundState::UndoingInsurance { .. } => "undoing_insurance",
             RefundState::AskingUndo { .. } => "asking_undo",
+            RefundState::Replacing => "replacing",
             RefundState::ReturningCash => "returning_cash",
             RefundState::Done => "done",
             RefundState::Refused { .. } => "refused",
@@ -162,6 +179,13 @@ pub enum RefundEvent {
     UndoUnknown,
     /// 5203: the settlement stands.
     UndoStands,
+    /// The replacement is settled and keeps so much of the cash.
+    Carried {
+        /// How much.
+        cash: Fen,
+    },
+    /// There is no replacement, or it is paid otherwise: it keeps nothing.
+    NotCarried,
     /// The payer has it.
     CashReturned {
         /// The wallet's accounting time: microseconds UTC.
@@ -191,6 +215,8 @@ impl RefundEvent {
             RefundEvent::UndoRefused { .. } => "undo_refused",
             RefundEvent::UndoUnknown => "undo_unknown",
             RefundEvent::UndoStands => "undo_stands",
+            RefundEvent::Carried { .. } => "carried",
+            RefundEvent::NotCarried => "not_carried",
             RefundEvent::CashReturned { .. } => "cash_returned",
             RefundEvent::CashUnknown => "cash_unknown",
             RefundEvent::CashNothing => "cash_nothing",
@@ -245,18 +271,20 @@ macro_rules! table {
 }
 
 table! {
-    "undoing_insurance" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "undoing_insurance" + "undo_done" => insurance_undone -> ["replacing", "returning_cash", "done"];
     "undoing_insurance" + "undo_refused" => ask_undo -> ["undoing_insurance", "asking_undo", "suspended"];
     "undoing_insurance" + "undo_unknown" => ask_undo -> ["asking_undo"];
-    "asking_undo" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "asking_undo" + "undo_done" => insurance_undone -> ["replacing", "returning_cash", "done"];
     "asking_undo" + "undo_stands" => undo_again_or_refuse -> ["undoing_insurance", "refused", "suspended"];
     "asking_undo" + "undo_unknown" => ask_undo -> ["asking_undo", "suspended"];
+    "replacing" + "carried" => carried -> ["returning_cash", "done"];
+    "replacing" + "not_carried" => carried -> ["returning_cash", "done"];
     "returning_cash" + "cash_returned" => cash_returned -> ["done"];
     "returning_cash" + "cash_unknown" => ask_return -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_nothing" => return_again -> ["returning_cash"];
     "returning_cash" + "cash_refused" => return_later -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_abnormal" => suspend -> ["suspended"];
-    "suspended" + "undo_done" => insurance_undone -> ["returning_cash", "done"];
+    "suspended" + "undo_done" => insurance_undone -> ["replacing", "returning_cash", "done"];
     "suspended" + "undo_stands" => ask_seldom -> ["suspended"];
     "suspended" + "undo_unknown" => ask_seldom -> ["suspended"];
     "suspended" + "cash_returned" => cash_returned -> ["done"];
@@ -296,9 +324,19 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
         return Err(Refusal::new(No::RefundTooMuch, format!("{} fen asked, {} fen left", amount.get(), left.get())));
     }
     let settled = legs.insurance.settled().cloned();
-    let kind = if settled.is_some() || asked.amount.is_none() { RefundKind::Whole } else { RefundKind::Part };
+    let kind = match &asked.replaced_by {
+        Some(_) if settled.is_none() || asked.amount.is_some() => {
+            return Err(Refusal::new(No::RefundNotNow, "only an insured order is replaced, and without an amount"));
+        }
+        Some(remains) if remains.amount >= order.bill.amount || remains.institution != order.bill.institution => {
+            return Err(Refusal::new(No::RefundTooMuch, "what remains must be a smaller bill of the same institution"));
+        }
+        Some(_) => RefundKind::Replace,
+        None if settled.is_some() || asked.amount.is_none() => RefundKind::Whole,
+        None => RefundKind::Part,
+    };
     if settled.is_some() && amount != refundable(legs).map_err(beyond)? {
-        return Err(Refusal::new(No::RefundPartInsured, "an insured order goes back whole"));
+        return Err(Refusal::new(No::RefundPartInsured, "an insured order goes back whole, or a new bill replaces it"));
     }
     let cash = legs
         .cash
@@ -316,6 +354,8 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
         amount,
         settled,
         cash,
+        replaced_by: asked.replaced_by.clone(),
+        carried: None,
         reason: asked.reason.clone(),
         state,
         undone: None,
@@ -334,6 +374,8 @@ pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
         amount: taken.amount,
         settled: None,
         cash: Some(CashBack { taken: taken.clone(), amount: taken.amount }),
+        replaced_by: None,
+        carried: None,
         reason: "订单已关闭，款项原路退回".to_owned(),
         state: RefundState::ReturningCash,
         undone: None,
@@ -382,6 +424,8 @@ fn ended(refund: &Refund, done: bool, words: Option<String>) -> Returned {
         refund: refund.id,
         amount: refund.amount,
         cash: refund.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount),
+        carried: refund.carried.unwrap_or(Fen::ZERO),
+        replaced: refund.kind == RefundKind::Replace,
         undo_setl_id: refund.undone.as_ref().map(|undone| undone.undo_setl_id.clone()),
         done,
         words,
@@ -409,13 +453,47 @@ fn insurance_undone(
     if let Some(insured) = &order.insured {
         plan(&mut decision, given, 0, Action::Ripple { person: insured.person, except: order.id });
     }
-    if refund.cash.is_some() {
+    if refund.kind == RefundKind::Replace {
+        decision.next.state = RefundState::Replacing;
+        plan(&mut decision, given, 0, Action::Replace { refund: refund.id });
+    } else {
+        return_cash_or_end(&mut decision, given);
+    }
+    Ok(decision)
+}
+
+fn return_cash_or_end(decision: &mut RefundDecision, given: &Given<'_>) {
+    if decision.next.cash.is_some() {
+        let refund = decision.next.id;
         decision.next.state = RefundState::ReturningCash;
-        plan(&mut decision, given, 0, Action::ReturnCash { refund: refund.id });
+        plan(decision, given, 0, Action::ReturnCash { refund });
     } else {
         decision.next.state = RefundState::Done;
         decision.ended = Some(ended(&decision.next, true, None));
     }
+}
+
+/// What the replacement keeps of the cash stays where it is, owed for another bill; the rest goes back.
+fn carried(refund: &Refund, event: &RefundEvent, order: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let kept = match event {
+        RefundEvent::Carried { cash } => *cash,
+        RefundEvent::NotCarried => Fen::ZERO,
+        _ => return Err(inconsistent(refund, event)),
+    };
+    let mut decision = stays(refund);
+    decision.next.carried = Some(kept);
+    let held = refund.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount);
+    if kept.is_negative() || kept > held {
+        return Err(Refusal::new(No::Internal, "a replacement cannot keep more cash than was taken"));
+    }
+    if let Some(cash) = &refund.cash {
+        let at_us = cash.taken.success_time_us;
+        let lines = posting::cash_carried(kept, &order.bill.institution, at_us).map_err(beyond_money)?;
+        decision.postings = posting::reversed(lines, at_us);
+        let rest = cash.amount.minus(kept).map_err(beyond_money)?;
+        decision.next.cash = (!rest.is_zero()).then(|| CashBack { taken: cash.taken.clone(), amount: rest });
+    }
+    return_cash_or_end(&mut decision, given);
     Ok(decision)
 }
 
@@ -442,7 +520,11 @@ fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) 
             };
             decision.next.state = RefundState::AskingUndo { refused };
             // A lost 2208 may still execute within the bureau's own limit: an answer before that would prove nothing.
-            let wait_ms = if just_lost { given.rules.bureau_limit_ms } else { wait_ms };
+            let wait_ms = match event {
+                _ if just_lost => given.rules.bureau_limit_ms,
+                RefundEvent::UndoRefused { .. } => given.rules.ask_again_ms,
+                _ => wait_ms,
+            };
             plan(&mut decision, given, wait_ms, Action::AskUndo { setl_id, refund: Some(refund.id) });
         }
     }
@@ -486,7 +568,9 @@ fn cash_returned(
     };
     let against = match refund.kind {
         RefundKind::Stray => Account::Suspense,
-        RefundKind::Whole | RefundKind::Part => Account::Payable { institution: order.bill.institution.clone() },
+        RefundKind::Whole | RefundKind::Replace | RefundKind::Part => {
+            Account::Payable { institution: order.bill.institution.clone() }
+        }
     };
     let lines =
         posting::cash_taken(cash.amount, &order.bill.merchant, against, *success_time_us).map_err(beyond_money)?;

@@ -12,6 +12,13 @@ pub fn differs_for_the_payer(authorised: &Split, settled: &Split) -> bool {
         || authorised.total() != settled.total()
 }
 
+/// True if a replacement asks more of the payer than they authorised before: of either account, or in cash.
+pub fn rises_for_the_payer(authorised: &Split, priced: &Split) -> bool {
+    priced.account_own_fen > authorised.account_own_fen
+        || priced.account_mulaid_fen > authorised.account_mulaid_fen
+        || priced.cash_fen > authorised.cash_fen
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,6 +32,21 @@ mod tests {
             account_mulaid_fen: Fen::new(mulaid),
             hospital_fen: Fen::new(hospital),
             cash_fen: Fen::new(cash),
+        }
+    }
+
+    #[test]
+    fn what_was_authorised_covers_a_replacement_unless_an_account_or_the_cash_rises() {
+        let authorised = split(500, 100, 200, 50, 0, 150);
+        for (priced, rises) in [
+            (split(300, 100, 200, 50, 0, 150), false),
+            (split(0, 0, 0, 0, 0, 1), false),
+            (split(900, 0, 0, 0, 0, 0), false),
+            (split(0, 0, 201, 0, 0, 0), true),
+            (split(0, 0, 0, 51, 0, 0), true),
+            (split(0, 0, 0, 0, 0, 151), true),
+        ] {
+            assert_eq!(rises_for_the_payer(&authorised, &priced), rises, "{priced:?}");
         }
     }
 

@@ -151,7 +151,12 @@ fn party(tenant: TenantId, action: &Action) -> Party {
         | Action::Tell { .. }
         | Action::AskTell { .. }
         | Action::TellUndone { .. } => Party::Institution,
-        Action::Ripple { .. } => Party::Nobody,
+        Action::Ripple { .. }
+        | Action::SettleDue
+        | Action::Replace { .. }
+        | Action::Resume
+        | Action::Carry { .. }
+        | Action::NotCarried { .. } => Party::Nobody,
     }
 }
 

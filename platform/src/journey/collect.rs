@@ -80,6 +80,7 @@ pub fn ours(taken: wallet::Taken) -> Taken {
         out_trade_no: taken.out_trade_no,
         transaction_id: taken.transaction_id,
         amount: taken.amount,
+        paid: taken.amount,
         success_time_us: taken.success_time_us,
     }
 }

@@ -29,7 +29,7 @@ use crate::clock::Clock;
 use crate::domain::action::Planned;
 use crate::domain::bill::BillState;
 use crate::domain::deadline::Rules;
-use crate::domain::order::{self, Event, Given, Insured, Order, Owner, Place, State, Why};
+use crate::domain::order::{self, Carry, Event, Given, Insured, Order, Owner, Place, State, Why};
 use crate::domain::posting::{self, Posting};
 use crate::domain::refund::{self, Refund, RefundEvent};
 use crate::store::{
@@ -73,6 +73,8 @@ pub enum What {
         merchant: String,
         /// Under which binding and with which use of 个账; none for cash only.
         insured: Option<(BindingId, bool)>,
+        /// What a replaced order offers it.
+        carry: Option<Box<Carry>>,
     },
     /// Something happened to an order.
     Order(OrderId, Event),
@@ -285,9 +287,7 @@ impl Desk {
         }
         let decided = match &command.what {
             What::TakeBill(bill) => self.take_bill(command, bill, loaded),
-            What::Open { order, bill: _, payer, merchant, insured } => {
-                self.open(command, *order, *payer, merchant, *insured, loaded)
-            }
+            What::Open { .. } => self.open(command, loaded),
             What::Order(_, event) | What::ByBill(_, _, event) => self.order_event(command, event, loaded),
             What::Refund(_, refund, event) => self.refund_event(command, *refund, event, loaded),
             What::Claim(..) => self.claim(command, loaded),
@@ -332,17 +332,12 @@ impl Desk {
         Ok((change, Outcome::Bill(bill.facts.id, true), aftermath))
     }
 
-    fn open(
-        &self,
-        command: &Command,
-        id: OrderId,
-        payer: ChannelUserId,
-        merchant: &str,
-        insured: Option<(BindingId, bool)>,
-        loaded: &Loaded,
-    ) -> Result<Parts, Refusal> {
+    fn open(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
+        let What::Open { order: id, bill: _, payer, merchant, insured, carry } = &command.what else {
+            return Err(Refusal::new(Code::Internal, "no order is opened here"));
+        };
         let bill = loaded.bill.as_ref().ok_or_else(|| Refusal::new(Code::BillUnknown, "no such bill"))?;
-        let insured = match (insured, &loaded.binding) {
+        let insured = match (*insured, &loaded.binding) {
             (None, _) => None,
             (Some((binding, use_account)), Some(facts)) => {
                 Some(Insured { binding, epoch: facts.epoch, person: facts.person, use_account })
@@ -352,7 +347,8 @@ impl Desk {
         let msgid = self.message_number(&bill.facts.institution);
         let fresh = self.fresh(&msgid);
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
-        let decision = order::open(id, command.tenant, payer, merchant, insured, &given)?;
+        let carry = carry.as_deref().cloned();
+        let decision = order::open(*id, command.tenant, *payer, merchant, insured, carry, &given)?;
         let change = Seen { before: None, event: "opened", event_doc: "{}".to_owned() };
         self.write(command, change, decision, loaded, Vec::new())
     }

@@ -9,6 +9,7 @@
 //! | [`collect`] | prepay | close and ask |
 //! | [`tell`] | tell the institution | tell undone |
 //! | [`refund`] | – | cash back |
+//! | [`replace`] | an order for what remains | – |
 //! | [`people`] | login, binding | unbinding, loss |
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ pub mod people;
 pub mod perform;
 pub mod price;
 pub mod refund;
+pub mod replace;
 pub mod settle;
 pub mod tell;
 pub mod view;

@@ -47,6 +47,7 @@ pub async fn open(
             payer: user,
             merchant: institution.merchant,
             insured,
+            carry: None,
         },
         answers: None,
         key: Some((key, view::render())),

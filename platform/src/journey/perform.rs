@@ -7,7 +7,7 @@ use schema::ids::EventId;
 use schema::refusal::Refusal;
 
 use super::desk::{Command, What};
-use super::{Ground, Tenant, collect, people, price, refund, settle, tell};
+use super::{Ground, Tenant, collect, people, price, refund, replace, settle, tell};
 use crate::domain::action::Action;
 use crate::domain::order::{Event, Order};
 use crate::domain::refund::RefundEvent;
@@ -69,9 +69,13 @@ pub async fn perform(ground: &Ground, due: &DueAction) -> Result<(), Refusal> {
         Action::AskReturn { refund } => refund::ask(&job, *refund).await,
         Action::Tell { message } => tell::tell(&job, *message).await?,
         Action::AskTell { message, .. } => tell::ask(&job, *message).await,
-        Action::TellUndone { message, undo_setl_id, cash, whole } => {
-            tell::undone(&job, *message, undo_setl_id.clone(), *cash, *whole).await
+        Action::TellUndone { message, undo_setl_id, cash, carried, whole } => {
+            tell::undone(&job, *message, undo_setl_id.clone(), (*cash, *carried), *whole).await
         }
+        Action::Replace { refund } => replace::open(&job, *refund).await?,
+        Action::Resume => replace::resume(&job).await,
+        Action::Carry { from, refund, cash } => replace::carry(&job, *from, *refund, *cash).await?,
+        Action::NotCarried { from, refund } => replace::let_go(&job, *from, *refund).await?,
         Action::Sms { news, amount } => people::tell_of_money(&job, *news, *amount).await?,
         Action::Ripple { person, except } => price::ripple(&job, *person, *except).await?,
     };
@@ -110,6 +114,10 @@ pub fn unknown(due: &DueAction) -> Option<What> {
         Action::Tell { .. } => event(Event::TellUnknown),
         Action::AskSettle { .. }
         | Action::SettleDue
+        | Action::Replace { .. }
+        | Action::Resume
+        | Action::Carry { .. }
+        | Action::NotCarried { .. }
         | Action::AskUndo { .. }
         | Action::AskWallet { .. }
         | Action::CloseWallet { .. }

@@ -7,7 +7,8 @@ use schema::refusal::{Code, Refusal};
 use super::Ground;
 use super::desk::{Command, Outcome, What};
 use super::perform::Job;
-use crate::domain::order::{Event, Owner};
+use crate::domain::bill::BillState;
+use crate::domain::order::{BilledFor, Event, Owner};
 use crate::domain::refund::{Refund, RefundAsked, RefundEvent, RefundState};
 use crate::parties::answer::Answer;
 use crate::parties::wallet::{self, RefundRequest};
@@ -24,7 +25,7 @@ pub async fn return_cash(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
         out_trade_no: cash.taken.out_trade_no.clone(),
         out_refund_no: out_refund_no(id),
         amount: cash.amount,
-        paid: cash.taken.amount,
+        paid: cash.taken.paid,
         reason: "医疗费用退款".into(),
     };
     Ok(What::Refund(order, id, moved(job.tenant.wallet.refund(&request).await)))
@@ -80,9 +81,14 @@ pub async fn asked(
     if let Some(refund) = by_no(ground, tenant, institution, &ask.refund_no).await? {
         return known(ground, tenant, &refund, ask).await;
     }
+    let replaced_by = match &ask.replaced_by {
+        Some(remains) => Some(remaining(ground, tenant, institution, &ask.bill_no, remains).await?),
+        None => None,
+    };
     let event = Event::RefundAsked(RefundAsked {
         refund_no: Some(ask.refund_no.clone()),
         amount: ask.amount_fen,
+        replaced_by,
         reason: ask.reason.clone(),
     });
     let command = Command {
@@ -105,6 +111,39 @@ pub async fn asked(
     refund.map(|refund| view(&refund)).ok_or_else(|| Refusal::new(Code::Internal, "a granted refund is missing"))
 }
 
+/// The bill of what remains: known, open, nobody's yet, and of the same patient.
+async fn remaining(
+    ground: &Ground,
+    tenant: TenantId,
+    institution: &InstitutionCode,
+    bill_no: &str,
+    remains: &str,
+) -> Result<BilledFor, Refusal> {
+    let merchant = ground.institution_as_known(tenant, institution).await?.merchant;
+    let (code, paid_no, open_no) = (institution.clone(), bill_no.to_owned(), remains.to_owned());
+    let read = move |store: &dyn crate::store::Store| {
+        Ok((store.bill_by_no(tenant, &code, &paid_no)?, store.bill_by_no(tenant, &code, &open_no)?))
+    };
+    let (Some(paid), Some(open)) = ground.read(read).await? else {
+        return Err(Refusal::new(Code::BillUnknown, "the paid bill or the one that remains is not known"));
+    };
+    let facts = open.bill.facts;
+    if open.bill.patient != paid.bill.patient {
+        return Err(Refusal::new(Code::BillPatientMismatch, "what remains must be the same patient's"));
+    }
+    if facts.state != BillState::Open || facts.order.is_some() {
+        return Err(Refusal::new(Code::BillNotPayable, format!("bill {} is not open", facts.id)));
+    }
+    Ok(BilledFor {
+        id: facts.id,
+        bill_no: facts.bill_no,
+        institution: facts.institution,
+        merchant,
+        amount: facts.amount,
+        expires_at_us: facts.expires_at_us,
+    })
+}
+
 /// A refund by its institution's number.
 pub async fn by_no(
     ground: &Ground,
@@ -121,7 +160,8 @@ async fn known(ground: &Ground, tenant: TenantId, refund: &Refund, ask: &RefundA
     let order = ground.read(move |store| store.order(tenant, order_id)).await?;
     let same_bill = order.is_some_and(|order| order.bill.bill_no == ask.bill_no);
     let same_amount = ask.amount_fen.is_none_or(|amount| amount == refund.amount);
-    if same_bill && same_amount && refund.reason == ask.reason {
+    let same_rest = refund.replaced_by.as_ref().map(|remains| remains.bill_no.as_str()) == ask.replaced_by.as_deref();
+    if same_bill && same_amount && same_rest && refund.reason == ask.reason {
         return Ok(view(refund));
     }
     Err(Refusal::new(Code::RefundChanged, format!("refund {} has other content", refund.id)))
@@ -141,15 +181,16 @@ pub fn view(refund: &Refund) -> RefundView {
     RefundView {
         refund_no: refund.refund_no.clone().unwrap_or_default(),
         order_id: refund.order,
+        replaced_by_order: refund.replaced_by.as_ref().map(|_| super::replace::order_of(refund.id)),
         state: match &refund.state {
             RefundState::AskingUndo { .. } => "undoing_insurance".into(),
             state => state.word().into(),
         },
         amount_fen: refund.amount,
         reason: match &refund.state {
-            RefundState::Refused { words } => {
-                Some(format!("{words}；款项未动，请凭单据到医保经办窗口办理 / nothing moved: go to the bureau's window"))
-            }
+            RefundState::Refused { words } => Some(format!(
+                "{words}；款项未动，请凭单据到医保经办窗口办理 / nothing moved: go to the bureau's window"
+            )),
             RefundState::Suspended { words, owner } => Some(format!("{words}{}", awaits(*owner))),
             _ => None,
         },

@@ -59,7 +59,7 @@ pub async fn undone(
     job: &Job<'_>,
     message: MessageId,
     undo_setl_id: Option<String>,
-    cash_refunded_fen: Fen,
+    (cash_refunded_fen, cash_carried_fen): (Fen, Fen),
     whole: bool,
 ) -> What {
     let told = ToInstitution::Undone(UndoneTold {
@@ -67,6 +67,7 @@ pub async fn undone(
         bill_no: job.order.bill.bill_no.clone(),
         undo_setl_id,
         cash_refunded_fen,
+        cash_carried_fen,
         whole,
     });
     match ask_link(job, message, told).await {

@@ -63,6 +63,7 @@ pub fn payer(order: &Order, beside: Beside) -> OrderView {
         setl_id: settled_id(order),
         transaction_id: transaction_id(order),
         refunded_fen: order.refunded,
+        replaces: order.replaces,
         guidance: match &order.state {
             State::Completed { guidance, .. } => Some(guidance.clone()),
             _ => None,
@@ -126,10 +127,10 @@ fn legs(order: &Order) -> (LegState, LegState) {
         State::Settling { .. } | State::Doubting { .. } | State::Proving { .. } => {
             (insured(LegState::Moving), cash(LegState::Waiting))
         }
-        State::Prepaying { .. } | State::Collecting { .. } => (insured(LegState::Done), cash(LegState::Moving)),
-        State::Completed { .. } if went_back_whole(order) => {
-            (insured(LegState::Undone), cash(LegState::Undone))
+        State::Prepaying { .. } | State::Collecting { .. } | State::Carrying { .. } => {
+            (insured(LegState::Done), cash(LegState::Moving))
         }
+        State::Completed { .. } if went_back_whole(order) => (insured(LegState::Undone), cash(LegState::Undone)),
         State::Paid { .. } | State::Completed { .. } => (insured(LegState::Done), cash(LegState::Done)),
         State::ClosingWallet { .. } => (insured(LegState::Done), cash(LegState::Undoing)),
         State::UndoingInsurance { .. } | State::AskingUndo { .. } => {
@@ -166,13 +167,15 @@ fn words(order: &Order) -> (&'static str, &'static str) {
                 ("请完成现金支付。", "Please pay in the wallet.")
             }
         }
+        State::Carrying { .. } => (
+            "医保已重新结算，现金从原支付中结转，多余部分原路退回。",
+            "Insurance is settled anew; the cash comes out of the first payment, and the rest goes back.",
+        ),
         State::Paid { .. } => (
             "已支付，医院确认中，可凭单号到窗口。",
             "Paid; the hospital is confirming. You may go to the window with this number.",
         ),
-        State::Completed { .. } if went_back_whole(order) => {
-            ("已全部退款。", "Everything was given back.")
-        }
+        State::Completed { .. } if went_back_whole(order) => ("已全部退款。", "Everything was given back."),
         State::Completed { .. } if !order.refunded.is_zero() => ("已支付，部分已退款。", "Paid; part was given back."),
         State::Completed { .. } => ("支付完成，请按指引前往。", "Payment complete; please follow the guidance."),
         State::ClosingWallet { .. } | State::UndoingInsurance { .. } | State::AskingUndo { .. } => {
@@ -184,6 +187,10 @@ fn words(order: &Order) -> (&'static str, &'static str) {
         State::Suspended { .. } => (
             "订单需要人工处理，款项状态已记录，请勿重复支付，可凭单号咨询经办机构。",
             "A person is looking at this order; its money is on record. Do not pay again; ask the bureau with this number.",
+        ),
+        State::Closed { why: Why::Replaced, .. } => (
+            "已部分退费：原医保结算已撤销，剩余费用已另行结算，多收部分已退回。",
+            "Partly returned: the first settlement is undone, what remains was settled anew, the rest went back.",
         ),
         State::Closed { returned: Some(_), .. } => ("已撤销，款项已全部退回。", "Undone; all money went back."),
         State::Closed { why: Why::PriceRefused { .. }, .. } => {

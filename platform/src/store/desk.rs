@@ -207,8 +207,10 @@ fn write_order(conn: &mut Conn, tenant: TenantId, basis: &Basis, write: &OrderWr
     {
         legs::insert_authorisation(conn, order, given)?;
     }
+    // What a replaced order took stays one leg of one payment, there.
     if let Some(taken) = order.state.taken()
         && !basis.cash_was_taken
+        && order.carried_in.is_zero()
     {
         legs::insert_cash(conn, order, taken, false)?;
     }

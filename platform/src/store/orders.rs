@@ -22,6 +22,7 @@ const fn place_word(place: Place) -> &'static str {
         Place::Proving => "proving",
         Place::Prepaying => "prepaying",
         Place::Collecting => "collecting",
+        Place::Carrying => "carrying",
         Place::Paid => "paid",
         Place::Completed => "completed",
         Place::ClosingWallet => "closing_wallet",

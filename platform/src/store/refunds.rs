@@ -87,11 +87,7 @@ pub(super) fn of_orders(
 }
 
 /// Refunds in a state, of every tenant, oldest first; every state when none is named.
-pub(super) fn in_state(
-    conn: &mut Conn,
-    state: Option<&str>,
-    most: u32,
-) -> Result<Vec<(TenantId, Refund)>, StoreError> {
+pub(super) fn in_state(conn: &mut Conn, state: Option<&str>, most: u32) -> Result<Vec<(TenantId, Refund)>, StoreError> {
     let rows: Vec<(Id, String)> = on!(conn, c => {
         let mut query = refund::table.select((refund::tenant, refund::doc)).into_boxed();
         if let Some(state) = state {

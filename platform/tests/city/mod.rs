@@ -10,9 +10,9 @@ use platform::domain::action::Action;
 use platform::domain::binding::BindingFacts;
 use platform::domain::code::IssuedCode;
 use platform::domain::deadline::Rules;
-use platform::domain::order::{Decision, Event, Place, State, Taken, Why};
+use platform::domain::order::{BilledFor, Carry, Decision, Event, Place, State, Taken, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundKind, RefundState};
-use schema::ids::RefundId;
+use schema::ids::{OrderId, RefundId};
 use schema::money::Fen;
 use schema::refusal::Code;
 
@@ -36,6 +36,8 @@ const RULES: Rules = Rules {
 };
 /// Orders that may be opened in one story.
 const ORDERS: usize = 4;
+/// Bills that are there from the beginning; those of what remains come after them.
+const BILLS: usize = 2;
 /// When everybody has fallen silent, this is long enough for every deadline.
 const SILENCE_US: i64 = 3_000_000_000;
 /// No chain of calls about one order may be denser than its waits, with room for what begins afresh.
@@ -117,6 +119,8 @@ pub(crate) enum Move {
     Claim(usize),
     /// The institution asks money back: all of it, or so many fen.
     AskBack(usize, Option<i64>),
+    /// The institution takes a part back and asks for what remains with a new bill.
+    Replace(usize),
     /// The person's accumulators moved elsewhere.
     Stale(usize),
     /// The card is lost, and bound anew at once.
@@ -149,6 +153,8 @@ pub(crate) enum Told {
     Nothing,
     /// The person's other prices are stale.
     Ripple,
+    /// The order that replaces this one is opened.
+    Replacement(RefundId),
 }
 
 /// The city.
@@ -166,8 +172,10 @@ pub(crate) struct City {
     /// The bill of each order.
     bill_of: Vec<usize>,
     /// The order that holds each bill.
-    holders: [Option<usize>; 2],
-    withdrawn: [bool; 2],
+    holders: Vec<Option<usize>>,
+    withdrawn: Vec<bool>,
+    /// The order that a refund was replaced by.
+    replaced: Vec<(RefundId, usize)>,
     person: Option<usize>,
     binding: BindingFacts,
     can_ask_by_visit: bool,
@@ -210,8 +218,9 @@ impl City {
             moves: 0,
             papers: Vec::new(),
             bill_of: Vec::new(),
-            holders: [None; 2],
-            withdrawn: [false; 2],
+            holders: vec![None; BILLS],
+            withdrawn: vec![false; BILLS],
+            replaced: Vec::new(),
             person: None,
             binding: paper::binding(),
             can_ask_by_visit,
@@ -274,8 +283,8 @@ impl City {
         for no in self.late_numbers() {
             add(2, Move::Arrive(no));
         }
-        for bill in 0..2 {
-            if self.holders[bill].is_none() && !self.withdrawn[bill] && self.papers.len() < ORDERS {
+        for bill in 0..self.holders.len() {
+            if bill < BILLS && self.holders[bill].is_none() && !self.withdrawn[bill] && self.papers.len() < ORDERS {
                 add(6, Move::Open(bill, Shape::Insured));
                 add(2, Move::Open(bill, Shape::CashOnly));
             }
@@ -296,6 +305,7 @@ impl City {
                 Place::Completed => {
                     add(2, Move::AskBack(at, None));
                     add(2, Move::AskBack(at, Some(4_000)));
+                    add(3, Move::Replace(at));
                 }
                 Place::Suspended => {
                     add(1, Move::Cancel(at));
@@ -327,7 +337,7 @@ impl City {
         let order = |at: &usize| *at < self.papers.len();
         match what {
             Move::Open(bill, _) => {
-                self.holders[*bill].is_none() && !self.withdrawn[*bill] && self.papers.len() < ORDERS
+                *bill < BILLS && self.holders[*bill].is_none() && !self.withdrawn[*bill] && self.papers.len() < ORDERS
             }
             Move::Perform(no, _) => {
                 self.row(*no).is_some_and(|row| row.answer.is_none() && row.due_at_us <= self.now_us)
@@ -338,10 +348,14 @@ impl City {
             Move::Notify(at) => self.wallet.taken(*at).is_some(),
             Move::NotifyRefund(refund) => self.wallet.returned().contains(refund),
             Move::Deadline(at) => order(at) && self.papers[*at].order.deadline_at_us.is_some(),
-            Move::Code(at) | Move::Authorise(at, _) | Move::Cancel(at) | Move::Stale(at) | Move::AskBack(at, _) => {
-                order(at)
-            }
-            Move::Claim(_) | Move::Lose | Move::Wait(_) | Move::WaitForWork => true,
+            Move::Code(at)
+            | Move::Authorise(at, _)
+            | Move::Cancel(at)
+            | Move::Stale(at)
+            | Move::AskBack(at, _)
+            | Move::Replace(at) => order(at),
+            Move::Claim(bill) => *bill < self.holders.len(),
+            Move::Lose | Move::Wait(_) | Move::WaitForWork => true,
         }
     }
 
@@ -363,6 +377,7 @@ impl City {
             Move::NotifyRefund(refund) => self.notify_refund(*refund),
             Move::Claim(bill) => self.claim(*bill),
             Move::AskBack(at, fen) => self.ask_back(*at, *fen),
+            Move::Replace(at) => self.replace(*at),
             Move::Stale(at) => self.tell(*at, &Event::PriceStale),
             Move::Lose => self.lose(),
             Move::Wait(seconds) => self.pass_to(self.now_us + seconds * 1_000_000),
@@ -388,14 +403,7 @@ impl City {
         let numbers = (at as u128 + 1, bill as u128 + 1);
         let opened = Paper::open(numbers, shape, (self.binding.clone(), self.can_ask_by_visit), RULES, self.now_us);
         match opened {
-            Ok((paper, decision)) => {
-                self.papers.push(paper);
-                self.bill_of.push(bill);
-                self.calls.push(0);
-                self.holders[bill] = Some(at);
-                self.plan(at, &decision);
-                self.decided.push((at, decision));
-            }
+            Ok((paper, decision)) => self.opened(bill, paper, decision),
             Err(refusal) => self.faults.push(format!("an open bill was not opened: {refusal:?}")),
         }
     }
@@ -441,8 +449,78 @@ impl City {
     }
 
     fn ask_back(&mut self, at: usize, fen: Option<i64>) {
-        let asked = RefundAsked { refund_no: None, amount: fen.map(Fen::new), reason: "退药".into() };
+        let asked =
+            RefundAsked { refund_no: None, amount: fen.map(Fen::new), replaced_by: None, reason: "退药".into() };
         self.tell(at, &Event::RefundAsked(asked));
+    }
+
+    /// A bill of what remains comes, and the institution asks for the exchange.
+    fn replace(&mut self, at: usize) {
+        let bill = self.holders.len();
+        let facts = paper::bill(remaining(bill));
+        self.holders.push(None);
+        self.withdrawn.push(false);
+        let remains = BilledFor {
+            id: facts.id,
+            bill_no: facts.bill_no,
+            institution: facts.institution,
+            merchant: paper::MERCHANT.to_owned(),
+            amount: facts.amount,
+            expires_at_us: facts.expires_at_us,
+        };
+        let asked =
+            RefundAsked { refund_no: None, amount: None, replaced_by: Some(remains), reason: "退部分药".into() };
+        self.tell(at, &Event::RefundAsked(asked));
+    }
+
+    /// Opens the order for what remains, unless its bill was taken back or the card was lost (journey/replace.rs).
+    fn open_replacement(&mut self, from: usize, id: RefundId) {
+        let paper = &self.papers[from];
+        let Some(refund) = paper.refunds.iter().find(|refund| refund.id == id) else { return };
+        if refund.state != RefundState::Replacing || self.replaced.iter().any(|(known, _)| *known == id) {
+            return;
+        }
+        let remains = refund.replaced_by.clone().expect("the bill of what remains");
+        let bill = (BILLS..self.holders.len())
+            .find(|bill| paper::bill(remaining(*bill)).id == remains.id)
+            .expect("a bill of this story");
+        let (insured, authorisation) = (paper.order.insured.clone(), paper.order.authorisation.clone());
+        let State::Completed { legs, .. } = &paper.order.state else { return };
+        let carry = Carry {
+            from: paper.order.id,
+            refund: id,
+            epoch: insured.expect("an insured order").epoch,
+            authorisation: authorisation.expect("it was authorised"),
+            cash: legs.cash.clone(),
+        };
+        let at = self.papers.len();
+        let numbers = (at as u128 + 1, remaining(bill));
+        let bound = (self.binding.clone(), self.can_ask_by_visit);
+        let free = self.holders[bill].is_none() && !self.withdrawn[bill];
+        match Paper::replace(numbers, carry, bound, RULES, self.now_us) {
+            Ok((paper, decision)) if free => {
+                self.replaced.push((id, at));
+                self.opened(bill, paper, decision);
+            }
+            _ => self.tell_refund(from, id, &RefundEvent::NotCarried),
+        }
+    }
+
+    fn opened(&mut self, bill: usize, paper: Paper, decision: Decision) {
+        let at = self.papers.len();
+        self.papers.push(paper);
+        self.bill_of.push(bill);
+        self.calls.push(0);
+        self.holders[bill] = Some(at);
+        self.plan(at, &decision);
+        self.decided.push((at, decision));
+    }
+
+    /// The replaced order hears what is kept; what the replacement then knows of it.
+    fn told_of_carry(&mut self, from: OrderId, refund: RefundId, event: &RefundEvent) -> Option<Fen> {
+        let from = self.papers.iter().position(|paper| paper.order.id == from)?;
+        self.tell_refund(from, refund, event);
+        self.papers[from].refunds.iter().find(|known| known.id == refund)?.carried
     }
 
     fn lose(&mut self) {
@@ -494,7 +572,7 @@ impl City {
         let holds = after.order.insured.is_some() && after.order.state.holds_person();
         match self.person {
             Some(other) if holds && other != at => {
-                if event != "authorised" {
+                if !matches!(event, "authorised" | "resumed") {
                     self.faults.push(format!("{event} of order {at} was refused because {other} holds the person"));
                 }
                 return;
@@ -541,7 +619,14 @@ impl City {
     fn deliver(&mut self, no: u64) {
         let Some(at) = self.rows.iter().position(|row| row.no == no) else { return };
         let row = self.rows.remove(at);
+        let held_by_another = self.person.is_some_and(|holder| holder != row.order);
         match row.answer {
+            Some(Told::Order(Event::Resumed)) if held_by_another => {
+                // The performer tries again while somebody else holds the person.
+                let due_at_us = self.now_us + RULES.ask_again_ms * 1000;
+                self.rows.push(Row { due_at_us, answer: None, ..row });
+            }
+            Some(Told::Replacement(refund)) => self.open_replacement(row.order, refund),
             Some(Told::Order(event)) => self.tell(row.order, &event),
             Some(Told::Refund(refund, event)) => self.tell_refund(row.order, refund, &event),
             Some(Told::Ripple) => {
@@ -594,7 +679,7 @@ impl City {
                 faults.push(format!("order {at} made {} calls", self.calls[at]));
             }
         }
-        for bill in 0..2 {
+        for bill in 0..self.holders.len() {
             let orders = (0..self.papers.len()).filter(|at| self.bill_of[*at] == bill);
             let live: usize = orders.map(|at| self.bureau.live_of(at).count()).sum();
             if live > 1 {
@@ -609,7 +694,13 @@ impl City {
         let paper = &self.papers[at];
         let asks = |row: &&Row| row.order == at && !outside::only_tells(&row.action);
         let waiting = self.rows.iter().filter(asks).count();
-        let of_refund = |id: RefundId| self.rows.iter().any(|row| outside::refund_of(&row.action) == Some(id));
+        // A refund that is being replaced hears of it from an order that is still under way.
+        let replacing = |id: RefundId| {
+            let order = self.replaced.iter().find(|(known, _)| *known == id).map(|(_, at)| &self.papers[*at].order);
+            order.is_some_and(|order| order.carry.is_some())
+        };
+        let of_refund =
+            |id: RefundId| self.rows.iter().any(|row| outside::refund_of(&row.action) == Some(id)) || replacing(id);
         let order_hangs = match &paper.order.state {
             State::Completed { .. } | State::Closed { .. } | State::Priced { .. } => false,
             // A person decides; nobody outside can say anything new.
@@ -629,7 +720,8 @@ impl City {
     /// What an order acts upon is true outside.
     fn believes_wrongly(&self, at: usize) -> Option<String> {
         let paper = &self.papers[at];
-        let untouched = paper.refunds.is_empty();
+        // Carried cash is held where it came in.
+        let untouched = paper.refunds.is_empty() && paper.order.carried_in.is_zero();
         let (needs_insurance, needs_cash) = match paper.place() {
             Place::Prepaying | Place::Collecting | Place::ClosingWallet => (true, false),
             Place::Paid | Place::Completed => (untouched, untouched),
@@ -727,6 +819,7 @@ impl City {
             out_trade_no: platform::domain::order::out_trade_no(order.id),
             transaction_id: format!("T{number}"),
             amount,
+            paid: amount,
             success_time_us,
         })
     }
@@ -781,6 +874,13 @@ impl City {
         Fen::sum(strays.map(|refund| refund.amount)).expect("small amounts")
     }
 
+    /// Cash that came over from the replaced order, less what went over to the replacement.
+    pub(crate) fn carried(&self, at: usize) -> Fen {
+        let paper = &self.papers[at];
+        let out = paper.refunds.iter().filter_map(|refund| refund.carried).map(Fen::negated);
+        Fen::sum(out.chain([paper.order.carried_in])).expect("small amounts")
+    }
+
     /// What the wallet holds for an order, by its own records.
     pub(crate) fn wallet_holds(&self, at: usize) -> Fen {
         self.wallet.holds(at)
@@ -794,6 +894,11 @@ impl City {
             Call::Prepay(_) | Call::Return(..) => self.wallet.late.push(late),
         }
     }
+}
+
+/// The number of the bill of what remains that lies at this place.
+const fn remaining(bill: usize) -> u128 {
+    paper::FIRST_REMAINING + bill as u128
 }
 
 /// A refund of this order that the wallet would not make.
@@ -833,6 +938,14 @@ fn hows(action: &Action) -> &'static [(usize, How)] {
         | Action::AskWallet { .. }
         | Action::AskReturn { .. }
         | Action::AskTell { .. } => &[(6, Does), (1, IsDeaf)],
-        Action::Release { .. } | Action::TellUndone { .. } | Action::Sms { .. } | Action::Ripple { .. } => &[(4, Does)],
+        Action::Release { .. }
+        | Action::TellUndone { .. }
+        | Action::Sms { .. }
+        | Action::Ripple { .. }
+        | Action::SettleDue
+        | Action::Replace { .. }
+        | Action::Resume
+        | Action::Carry { .. }
+        | Action::NotCarried { .. } => &[(4, Does)],
     }
 }

@@ -11,7 +11,7 @@ use schema::seal::Sealed;
 use schema::split::Split;
 
 use super::{City, How, RULES, Row, Told};
-use crate::paper::{BILL, INSUTYPE, Shape, split};
+use crate::paper::{BILL, INSUTYPE, REMAINS, Shape, split};
 
 /// A call that reaches its party after its caller gave it up.
 #[derive(Debug, Clone)]
@@ -249,7 +249,11 @@ pub(super) fn only_tells(action: &Action) -> bool {
 pub(super) fn refund_of(action: &Action) -> Option<RefundId> {
     match action {
         Action::Undo { refund, .. } | Action::AskUndo { refund, .. } => *refund,
-        Action::ReturnCash { refund } | Action::AskReturn { refund } => Some(*refund),
+        Action::ReturnCash { refund }
+        | Action::AskReturn { refund }
+        | Action::Replace { refund }
+        | Action::Carry { refund, .. }
+        | Action::NotCarried { refund, .. } => Some(*refund),
         _ => None,
     }
 }
@@ -376,6 +380,19 @@ impl City {
                 Told::Nothing
             }
             Action::Ripple { .. } => Told::Ripple,
+            Action::SettleDue => Told::Order(Event::SettleDue),
+            Action::Replace { refund } => Told::Replacement(*refund),
+            Action::Resume => Told::Order(Event::Resumed),
+            Action::Carry { from, refund, cash } => {
+                match self.told_of_carry(*from, *refund, &RefundEvent::Carried { cash: *cash }) {
+                    Some(carried) if carried == *cash => Told::Order(Event::CashCarried),
+                    _ => Told::Order(Event::CarryRefused),
+                }
+            }
+            Action::NotCarried { from, refund } => {
+                self.told_of_carry(*from, *refund, &RefundEvent::NotCarried);
+                Told::Nothing
+            }
             Action::Release { .. } | Action::Sms { .. } => Told::Nothing,
         }
     }
@@ -408,6 +425,12 @@ impl City {
         let kind = (at + number as usize) % 3;
         let shape = if order.insured.is_some() { Shape::Insured } else { Shape::CashOnly };
         let fair = match (shape, kind) {
+            _ if order.bill.amount == REMAINS => match kind {
+                0 => split([3_600, 0, 900, 0, 0, 1_500]),
+                1 => split([4_800, 0, 1_200, 0, 0, 0]),
+                // More of the account than some orders before it.
+                _ => split([2_000, 0, 2_000, 0, 0, 2_000]),
+            },
             (Shape::CashOnly, _) => Split::all_cash(BILL),
             (Shape::Insured, 0) => split([6_000, 0, 1_500, 0, 0, 2_500]),
             (Shape::Insured, 1) => split([8_000, 0, 2_000, 0, 0, 0]),

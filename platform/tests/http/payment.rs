@@ -114,6 +114,7 @@ async fn a_cash_payment_goes_through_every_door_and_back() {
         refund_no: "R1".into(),
         bill_no: "B1".into(),
         amount_fen: Some(Fen::new(1000)),
+        replaced_by: None,
         reason: "检查取消".into(),
     };
     let Reply::Refund(granted) = adapter.ask(ToPlatform::Refund(refund.clone())).await else { panic!("a refund") };

@@ -5,7 +5,7 @@ use platform::domain::bill::{BillFacts, BillState};
 use platform::domain::binding::BindingFacts;
 use platform::domain::deadline::Rules;
 use platform::domain::invariants::{self, Books};
-use platform::domain::order::{self, Decision, Event, Given, Insured, Order, Place};
+use platform::domain::order::{self, Carry, Decision, Event, Given, Insured, Order, Place};
 use platform::domain::posting::{self, Posting};
 use platform::domain::refund::{self, Refund, RefundEvent};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, MessageId, OrderId, RefundId, TenantId};
@@ -19,6 +19,10 @@ use uuid::Uuid;
 pub(crate) const T0_US: i64 = 1_767_225_600_000_000;
 /// What every bill asks for.
 pub(crate) const BILL: Fen = Fen::new(10_000);
+/// What the bill of what remains after a partial return asks for.
+pub(crate) const REMAINS: Fen = Fen::new(6_000);
+/// Bills from this number on are of what remains.
+pub(crate) const FIRST_REMAINING: u128 = 1_000;
 /// The institution's merchant at the wallet.
 pub(crate) const MERCHANT: &str = "1900000109";
 /// 职工基本医疗保险.
@@ -91,7 +95,7 @@ pub(crate) fn bill(number: u128) -> BillFacts {
         id: BillId::from_uuid(Uuid::from_u128(0xb111_0000 + number)),
         bill_no: format!("MZ{number:04}"),
         institution: InstitutionCode::try_from("H44190000001".to_owned()).expect("a national code"),
-        amount: BILL,
+        amount: if number >= FIRST_REMAINING { REMAINS } else { BILL },
         state: BillState::Open,
         expires_at_us: T0_US + 86_400_000_000 * 7,
         order: None,
@@ -108,6 +112,27 @@ impl Paper {
     pub(crate) fn open(
         (number, bill_number): (u128, u128),
         shape: Shape,
+        (binding, can_ask_by_visit): (BindingFacts, bool),
+        rules: Rules,
+        now_us: i64,
+    ) -> Result<(Paper, Decision), Refusal> {
+        Self::open_as((number, bill_number), (shape, None), (binding, can_ask_by_visit), rules, now_us)
+    }
+
+    /// Opens the order that replaces another one.
+    pub(crate) fn replace(
+        numbers: (u128, u128),
+        carry: Carry,
+        bound: (BindingFacts, bool),
+        rules: Rules,
+        now_us: i64,
+    ) -> Result<(Paper, Decision), Refusal> {
+        Self::open_as(numbers, (Shape::Insured, Some(carry)), bound, rules, now_us)
+    }
+
+    fn open_as(
+        (number, bill_number): (u128, u128),
+        (shape, carry): (Shape, Option<Carry>),
         (binding, can_ask_by_visit): (BindingFacts, bool),
         rules: Rules,
         now_us: i64,
@@ -132,7 +157,7 @@ impl Paper {
         };
         let tenant = TenantId::from_uuid(Uuid::from_u128(1));
         let payer = ChannelUserId::from_uuid(Uuid::from_u128(2));
-        let decision = order::open(id, tenant, payer, MERCHANT, insured, &given)?;
+        let decision = order::open(id, tenant, payer, MERCHANT, insured, carry, &given)?;
         let order = decision.next.clone();
         let (refunds, postings, records, fresh) = (Vec::new(), Vec::new(), 1, number as u64 * 1_000_000);
         Ok((Paper { order, refunds, postings, records, binding, can_ask_by_visit, bill, rules, fresh }, decision))

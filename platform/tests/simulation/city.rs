@@ -725,6 +725,7 @@ async fn give_back(world: &World, order: &Order) {
         refund_no: format!("R-{}", order.bill.bill_no),
         bill_no: order.bill.bill_no.clone(),
         amount_fen: part.then(|| Fen::new(1)),
+        replaced_by: None,
         reason: "退药".into(),
     };
     let _ = world

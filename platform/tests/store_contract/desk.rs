@@ -203,7 +203,12 @@ pub(crate) fn a_repeated_bill_number_is_left_out(engine: &dyn Engine) {
 pub(crate) fn a_repeated_refund_number_is_left_out(engine: &dyn Engine) {
     let world = World::new(engine.open());
     let (one, two) = (world.completed("B1", 1000), world.completed("B2", 1000));
-    let asked = Event::RefundAsked(RefundAsked { refund_no: Some("R1".into()), amount: None, reason: "退药".into() });
+    let asked = Event::RefundAsked(RefundAsked {
+        refund_no: Some("R1".into()),
+        amount: None,
+        replaced_by: None,
+        reason: "退药".into(),
+    });
     assert_eq!(world.commit_one(world.decide(one.id, &asked)), Written::Done);
     assert_eq!(world.commit_one(world.decide(two.id, &asked)), Written::Moved);
     assert_eq!(world.order(two.id), two);

@@ -96,7 +96,7 @@ pub(crate) fn a_payment_leaves_rows_to_search(engine: &dyn Engine) {
 pub(crate) fn a_refund_is_found_and_follows_its_order(engine: &dyn Engine) {
     let world = World::new(engine.open());
     let order = world.completed("B1", 1000);
-    let asked = RefundAsked { refund_no: Some("R1".into()), amount: None, reason: "退药".into() };
+    let asked = RefundAsked { refund_no: Some("R1".into()), amount: None, replaced_by: None, reason: "退药".into() };
     let mut change = world.decide(order.id, &Event::RefundAsked(asked));
     let refund = change.refunds[0].clone();
     assert_eq!(world.commit_one(change.clone()), platform::store::Written::Done);

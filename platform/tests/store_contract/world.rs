@@ -490,10 +490,12 @@ impl World {
     }
 
     pub(crate) fn taken(&self, order: &Order, transaction_id: &str) -> Taken {
+        let amount = order.price.as_ref().expect("a price").split.cash_fen;
         Taken {
             out_trade_no: order::out_trade_no(order.id),
             transaction_id: transaction_id.into(),
-            amount: order.price.as_ref().expect("a price").split.cash_fen,
+            amount,
+            paid: amount,
             success_time_us: self.clock.now_us(),
         }
     }
