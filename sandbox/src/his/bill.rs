@@ -106,6 +106,13 @@ pub struct Bill {
     pub window: Option<WindowReceipt>,
 }
 
+impl Bill {
+    /// A bill that nobody has priced or paid.
+    pub fn new(draft: BillDraft, standing: Standing, posted: Posted) -> Bill {
+        Bill { draft, standing, posted, at_bureau: None, lost_visits: 0, window: None }
+    }
+}
+
 /// A payment at the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowReceipt {

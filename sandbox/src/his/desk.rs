@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schema::bill::{BillDraft, Patient};
-use schema::his::{ClaimAnswer, Guidance, PaymentState, WorkItem};
+use schema::his::{ClaimAnswer, Guidance, PaymentState, RefundAsk, WorkItem};
 use schema::ids::MessageId;
 use schema::link::{Reply, ToInstitution};
 use schema::refusal::{Code, Problem, Refusal};
@@ -168,6 +168,25 @@ impl Desk {
             self.core().withdrawn(bill_no);
         }
         Ok(claim)
+    }
+
+    /// A patient brings the last line of a paid bill back (退后重收): a bill of what remains goes out, and the paid one
+    /// is exchanged for it. The adapter's view of the refund.
+    pub async fn return_part(&self, bill_no: &str, refund_no: &str) -> Result<Value, NotAtWindow> {
+        let rest = self.core().issue_rest(bill_no, china_now());
+        let Some(rest) = rest else {
+            return Err(hospital_refuses("退后无剩余费用 nothing would remain").into());
+        };
+        self.adapter.post_bill(&rest).await.map_err(NotAtWindow::Adapter)?;
+        self.core().posted(&rest.bill_no, Posted::Taken);
+        let ask = RefundAsk {
+            refund_no: refund_no.to_owned(),
+            bill_no: bill_no.to_owned(),
+            amount_fen: None,
+            replaced_by: Some(rest.bill_no),
+            reason: "退部分项目".to_owned(),
+        };
+        self.adapter.refund(&ask).await.map_err(NotAtWindow::Adapter)
     }
 
     async fn pay_at_window(self: &Arc<Desk>, bill_no: &str, use_account: bool) -> Result<WindowReceipt, NotAtWindow> {

@@ -85,16 +85,36 @@ impl Core {
             issued_at_us,
             expires_at_us: issued_at_us + i64::from(self.hospital.bill_lives_s) * 1_000_000,
         };
-        let bill = Bill {
-            draft: draft.clone(),
-            standing: if for_window { Standing::AtWindow } else { Standing::Open },
-            posted: if for_window { Posted::Never } else { Posted::NotYet },
-            at_bureau: None,
-            lost_visits: 0,
-            window: None,
+        let bill = match for_window {
+            true => Bill::new(draft.clone(), Standing::AtWindow, Posted::Never),
+            false => Bill::new(draft.clone(), Standing::Open, Posted::NotYet),
         };
         self.state.bills.insert(draft.bill_no.clone(), bill);
         draft
+    }
+
+    /// The bill of what remains when the last line of a bill is taken back: a visit and lines of its own. The same bill
+    /// again for the same `bill_no`; `None` where nothing would remain.
+    pub fn issue_rest(&mut self, bill_no: &str, now: DateTime<FixedOffset>) -> Option<BillDraft> {
+        let rest_no = format!("{bill_no}R");
+        if let Some(known) = self.state.bills.get(&rest_no) {
+            return Some(known.draft.clone());
+        }
+        let mut draft = self.state.bills.get(bill_no)?.draft.clone();
+        draft.lines.pop();
+        if draft.lines.is_empty() {
+            return None;
+        }
+        for line in &mut draft.lines {
+            line.feedetl_sn.push('R');
+        }
+        draft.visit.ipt_otp_no.push('R');
+        draft.bill_no.clone_from(&rest_no);
+        draft.amount_fen = Fen::new(draft.lines.iter().map(|line| line.amount_fen.get()).sum());
+        draft.issued_at_us = now.timestamp_micros();
+        self.revision += 1;
+        self.state.bills.insert(rest_no, Bill::new(draft.clone(), Standing::Open, Posted::NotYet));
+        Some(draft)
     }
 
     fn lines(

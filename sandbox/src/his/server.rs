@@ -8,6 +8,7 @@
 //! | `POST /sandbox/window/settle-own` | a payment that phones never hear of: as for a bill, `use_account?` |
 //! | `POST /sandbox/window/withdraw` | `{institution, bill_no}` |
 //! | `POST /sandbox/window/refund` | `{institution, refund: RefundAsk}` |
+//! | `POST /sandbox/window/return-part` | `{institution, bill_no, refund_no}`: the last line comes back, the rest is billed anew |
 //! | `GET /sandbox/window/refunds/{institution}/{refund_no}` | |
 //! | `POST /sandbox/window/visit-card` | `{institution, binding: VisitCardBinding}` |
 //! | `GET /sandbox/records`, `GET /sandbox/books` | all hospitals |
@@ -49,6 +50,7 @@ pub fn routes(hospitals: Arc<Hospitals>, faults: Arc<Faults>) -> impl FnOnce(&mu
             .route("/sandbox/window/settle-own", web::post().to(settle_own))
             .route("/sandbox/window/withdraw", web::post().to(withdraw))
             .route("/sandbox/window/refund", web::post().to(refund))
+            .route("/sandbox/window/return-part", web::post().to(return_part))
             .route("/sandbox/window/refunds/{institution}/{refund_no}", web::get().to(refund_view))
             .route("/sandbox/window/visit-card", web::post().to(visit_card))
             .route("/sandbox/records", web::get().to(records))
@@ -190,6 +192,22 @@ async fn refund(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let answer = async {
         let ask: RefundWanted = asked(&body)?;
         Ok(hospitals.desk(&ask.institution)?.adapter().refund(&ask.refund).await?)
+    };
+    answered(answer.await)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartWanted {
+    institution: String,
+    bill_no: String,
+    refund_no: String,
+}
+
+async fn return_part(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
+    let answer = async {
+        let ask: PartWanted = asked(&body)?;
+        Ok(hospitals.desk(&ask.institution)?.return_part(&ask.bill_no, &ask.refund_no).await?)
     };
     answered(answer.await)
 }

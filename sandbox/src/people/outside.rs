@@ -133,11 +133,13 @@ impl Outside {
             refund["amount_fen"] = json!(amount);
         }
         let ask = json!({"institution": institution, "refund": refund});
-        match self.post(format!("{}/sandbox/window/refund", self.his_url), &ask).await {
-            Some((200, view)) => view["state"].as_str().unwrap_or("unnamed").to_owned(),
-            Some((503, _)) | None => "no_answer".to_owned(),
-            Some(_) => "refused".to_owned(),
-        }
+        refund_word(self.post(format!("{}/sandbox/window/refund", self.his_url), &ask).await)
+    }
+
+    /// Brings the last line of a paid bill back to the hospital. Answers like [`Outside::ask_refund`].
+    pub async fn return_part(&self, institution: &str, refund_no: &str, bill_no: &str) -> String {
+        let ask = json!({"institution": institution, "bill_no": bill_no, "refund_no": refund_no});
+        refund_word(self.post(format!("{}/sandbox/window/return-part", self.his_url), &ask).await)
     }
 
     /// A refund's present state.
@@ -155,6 +157,14 @@ impl Outside {
             Some((_, body)) => body["code"].as_str().unwrap_or("UNNAMED").to_owned(),
             None => "NO_ANSWER".to_owned(),
         }
+    }
+}
+
+fn refund_word(answer: Option<(u16, Value)>) -> String {
+    match answer {
+        Some((200, view)) => view["state"].as_str().unwrap_or("unnamed").to_owned(),
+        Some((503, _)) | None => "no_answer".to_owned(),
+        Some(_) => "refused".to_owned(),
     }
 }
 

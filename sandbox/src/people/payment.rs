@@ -357,7 +357,15 @@ impl Walk<'_> {
             }
             // Nothing was begun that could be cancelled or left: the person opens the order and leaves it there.
             (Twist::Cancels { .. } | Twist::WalksAway { .. }, None) => diary.walked_away = true,
-            (Twist::None | Twist::WrongCode | Twist::TwoBills | Twist::RefundWhole | Twist::RefundPart, _) => {}
+            (
+                Twist::None
+                | Twist::WrongCode
+                | Twist::TwoBills
+                | Twist::RefundWhole
+                | Twist::RefundPart
+                | Twist::ReturnLine,
+                _,
+            ) => {}
         }
     }
 
@@ -437,7 +445,7 @@ impl Walk<'_> {
     /// The hospital gives money back.
     async fn ask_back(&self, bill_no: &str, diary: &mut Diary) {
         let amount = match self.story.twist {
-            Twist::RefundWhole => None,
+            Twist::RefundWhole | Twist::ReturnLine => None,
             Twist::RefundPart => {
                 let cash = diary.split.map_or(0, |split| split.cash_fen.get());
                 if cash < 2 {
@@ -448,16 +456,23 @@ impl Walk<'_> {
             _ => return,
         };
         let refund_no = format!("R{bill_no}");
-        let mut state = self.outside.ask_refund(self.institution, &refund_no, bill_no, amount).await;
+        let mut state = self.begin_refund(&refund_no, bill_no, amount).await;
         while !matches!(state.as_str(), "done" | "refused" | "suspended") && Instant::now() < self.deadline {
             tokio::time::sleep(AGAIN).await;
             state = match self.outside.refund_state(self.institution, &refund_no).await {
                 Some(state) => state,
                 // The first asking may have got lost; the number makes a second one harmless.
-                None => self.outside.ask_refund(self.institution, &refund_no, bill_no, amount).await,
+                None => self.begin_refund(&refund_no, bill_no, amount).await,
             };
         }
         diary.refund = Some(state);
+    }
+
+    async fn begin_refund(&self, refund_no: &str, bill_no: &str, amount: Option<Fen>) -> String {
+        match self.story.twist {
+            Twist::ReturnLine => self.outside.return_part(self.institution, refund_no, bill_no).await,
+            _ => self.outside.ask_refund(self.institution, refund_no, bill_no, amount).await,
+        }
     }
 }
 

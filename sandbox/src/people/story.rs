@@ -61,6 +61,8 @@ pub enum Twist {
     RefundWhole,
     /// The hospital asks for a part back afterwards; in cash only.
     RefundPart,
+    /// One line of an insured bill goes back afterwards, and the rest is settled anew.
+    ReturnLine,
 }
 
 /// One payment, before it happens.
@@ -92,7 +94,7 @@ impl Story {
         let twist = if dice.random_range(0..100) >= twists_percent {
             Twist::None
         } else {
-            match dice.random_range(0..16) {
+            match dice.random_range(0..18) {
                 0..=2 => Twist::WrongCode,
                 3..=4 => Twist::Cancels { at: moment(dice) },
                 5 => Twist::WalksAway { at: moment(dice) },
@@ -101,10 +103,16 @@ impl Story {
                 9..=10 => Twist::PaysElsewhere,
                 11..=13 => Twist::TwoBills,
                 14 => Twist::RefundWhole,
+                15..=16 => Twist::ReturnLine,
                 _ => Twist::RefundPart,
             }
         };
-        Story { cash_only: cash_only || twist == Twist::RefundPart, use_account, for_child, repeats, twist }
+        let cash_only = match twist {
+            Twist::RefundPart => true,
+            Twist::ReturnLine => false,
+            _ => cash_only,
+        };
+        Story { cash_only, use_account, for_child, repeats, twist }
     }
 
     /// A plain insured payment.
@@ -119,7 +127,12 @@ impl Story {
                 at == moment
             }
             Twist::PaysElsewhere => moment == Moment::Priced,
-            Twist::None | Twist::WrongCode | Twist::TwoBills | Twist::RefundWhole | Twist::RefundPart => false,
+            Twist::None
+            | Twist::WrongCode
+            | Twist::TwoBills
+            | Twist::RefundWhole
+            | Twist::RefundPart
+            | Twist::ReturnLine => false,
         }
     }
 }
