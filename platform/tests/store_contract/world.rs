@@ -330,7 +330,7 @@ impl World {
             tenantid: self.tenant,
             sequence: next.version,
             datacontenttype: "application/json".into(),
-            dataschema: "order.v1".into(),
+            dataschema: format!("order-{}.v1.json", next.state.place().word()),
             data: Transition {
                 version: next.version,
                 event: event.into(),
@@ -344,6 +344,7 @@ impl World {
                 transaction_id: next.state.taken().map(|taken| taken.transaction_id.clone()),
                 refunded_fen: next.refunded,
                 reason: None,
+                refund: None,
             },
         };
         let actions = made.actions.iter().map(|planned| self.action(next.id, planned)).collect();
