@@ -98,6 +98,8 @@ pub struct Bill {
     pub standing: Standing,
     /// Whether the adapter has it.
     pub posted: Posted,
+    /// The adapter gets it with nothing but the patient's visit card.
+    pub by_card: bool,
     /// Unsettled leftovers.
     pub at_bureau: Option<AtBureau>,
     /// How many visits at the bureau were lost sight of; each takes its visit number with it.

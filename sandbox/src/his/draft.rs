@@ -64,6 +64,7 @@ impl Core {
         let (dept_code, dept_name, atddr_no, dr_name) = DEPARTMENTS[dice.random_range(0..DEPARTMENTS.len())];
         let lines = self.lines(catalogue, kind, wish, number, &mut dice);
         let amount_fen = Fen::new(lines.iter().map(|line| line.amount_fen.get()).sum());
+        let (patient, by_card) = self.recognised(patient);
         let issued_at_us = now.timestamp_micros();
         let day = now.format("%Y%m%d");
         let draft = BillDraft {
@@ -89,6 +90,7 @@ impl Core {
             draft: draft.clone(),
             standing: if for_window { Standing::AtWindow } else { Standing::Open },
             posted: if for_window { Posted::Never } else { Posted::NotYet },
+            by_card,
             at_bureau: None,
             lost_visits: 0,
             window: None,
