@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use platform::parties::answer::Answer;
 use platform::parties::bureau::{BindRequest, Bureau, Identity, OnBehalf, Settled, SettlementState, UndoneAt};
 use schema::link::SettleInputs;
-use schema::personal::PsnNo;
+use schema::personal::{Personal as _, PsnNo};
 
 use super::{Posted, TROUBLES, Trouble, done, outcome, spoilt};
 
