@@ -425,6 +425,7 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
                         "institution": order.bill.institution,
                         "bill_no": order.bill.bill_no,
                         "amount_fen": order.bill.amount,
+                        "version": order.version,
                         "state": order.state.place().word(),
                         "place": format!("{:?}", order.state.place()),
                         "why": order.state.why().map(platform::domain::order::Why::word),

@@ -132,12 +132,7 @@ fn world() -> World {
 }
 
 fn patient(certno: &str, name: &str) -> Patient {
-    Patient {
-        psn_name: PersonName::new(name),
-        psn_cert_type: "01".into(),
-        certno: CertNo::new(certno),
-        visit_card_no: None,
-    }
+    Patient::of_document(PersonName::new(name), "01", CertNo::new(certno))
 }
 
 fn insured(psn_no: &str, certno: &str) -> InsuredPerson {

@@ -27,24 +27,48 @@ pub enum BillKind {
     Inpatient,
 }
 
-/// Who is treated. `certno` is what finds the person's phone; `visit_card_no` does so after a binding at the window.
+/// Who is treated. The document finds the person's phone; after a binding at the window the visit card alone does so,
+/// and the other three may all be absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Patient {
     /// Name as in the HIS.
-    #[serde(with = "personal::wire")]
-    #[schema(value_type = String)]
-    pub psn_name: PersonName,
+    #[serde(default, with = "personal::wire_option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub psn_name: Option<PersonName>,
     /// Kind of identity document; `01` is the resident identity card.
-    pub psn_cert_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub psn_cert_type: Option<String>,
     /// Number of that document.
-    #[serde(with = "personal::wire")]
-    #[schema(value_type = String)]
-    pub certno: CertNo,
+    #[serde(default, with = "personal::wire_option", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub certno: Option<CertNo>,
     /// 就诊卡, where the hospital issues one.
     #[serde(default, with = "personal::wire_option", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub visit_card_no: Option<CardNo>,
+}
+
+impl Patient {
+    /// Somebody by name and document.
+    pub fn of_document(psn_name: PersonName, psn_cert_type: &str, certno: CertNo) -> Patient {
+        Patient {
+            psn_name: Some(psn_name),
+            psn_cert_type: Some(psn_cert_type.to_owned()),
+            certno: Some(certno),
+            visit_card_no: None,
+        }
+    }
+
+    /// Whoever a visit card is bound to.
+    pub fn of_visit_card(visit_card_no: CardNo) -> Patient {
+        Patient { psn_name: None, psn_cert_type: None, certno: None, visit_card_no: Some(visit_card_no) }
+    }
+
+    /// Nothing but the visit card says who it is.
+    pub fn is_card_only(&self) -> bool {
+        self.visit_card_no.is_some() && self.psn_name.is_none() && self.psn_cert_type.is_none() && self.certno.is_none()
+    }
 }
 
 /// The visit that the bill belongs to (2201, 2203).
@@ -180,9 +204,15 @@ impl BillDraft {
             }
         };
         text("bill_no", &self.bill_no, 40);
-        text("patient.psn_name", self.patient.psn_name.expose(), 50);
-        text("patient.psn_cert_type", &self.patient.psn_cert_type, 6);
-        text("patient.certno", self.patient.certno.expose(), 50);
+        let Patient { psn_name, psn_cert_type, certno, visit_card_no } = &self.patient;
+        if !self.patient.is_card_only() {
+            text("patient.psn_name", psn_name.as_ref().map_or("", Personal::expose), 50);
+            text("patient.psn_cert_type", psn_cert_type.as_deref().unwrap_or_default(), 6);
+            text("patient.certno", certno.as_ref().map_or("", Personal::expose), 50);
+        }
+        if let Some(card) = visit_card_no {
+            text("patient.visit_card_no", card.expose(), 50);
+        }
         text("visit.ipt_otp_no", &self.visit.ipt_otp_no, 30);
         text("visit.med_type", &self.visit.med_type, 6);
         text("visit.dept_code", &self.visit.dept_code, 30);
@@ -309,12 +339,7 @@ mod tests {
             bill_no: "B1".into(),
             kind: BillKind::Outpatient,
             amount_fen: Fen::new(3000),
-            patient: Patient {
-                psn_name: PersonName::new("王小明"),
-                psn_cert_type: "01".into(),
-                certno: CertNo::new("441900199001011234"),
-                visit_card_no: None,
-            },
+            patient: Patient::of_document(PersonName::new("王小明"), "01", CertNo::new("441900199001011234")),
             visit: Visit {
                 ipt_otp_no: "M1".into(),
                 med_type: "11".into(),
@@ -337,6 +362,31 @@ mod tests {
         assert_eq!(bill.faults(1), vec![]);
         let text = serde_json::to_string(&bill).expect("a bill serialises");
         assert_eq!(serde_json::from_str::<BillDraft>(&text).expect("and comes back"), bill);
+    }
+
+    #[test]
+    fn a_patient_is_known_by_the_whole_document_or_by_the_visit_card() {
+        let document = bill().patient;
+        let card = Patient::of_visit_card(CardNo::new("V1"));
+        for (patient, missing) in [
+            (document.clone(), vec![]),
+            (card.clone(), vec![]),
+            (Patient { visit_card_no: card.visit_card_no.clone(), ..document.clone() }, vec![]),
+            (Patient { visit_card_no: Some(CardNo::new(" ")), ..card.clone() }, vec!["patient.visit_card_no"]),
+            (Patient { certno: None, ..document.clone() }, vec!["patient.certno"]),
+            (
+                Patient { certno: document.certno.clone(), ..card.clone() },
+                vec!["patient.psn_name", "patient.psn_cert_type"],
+            ),
+            (
+                Patient { visit_card_no: None, ..card },
+                vec!["patient.psn_name", "patient.psn_cert_type", "patient.certno"],
+            ),
+        ] {
+            let places: Vec<String> =
+                BillDraft { patient, ..bill() }.faults(1).into_iter().map(|fault| fault.at).collect();
+            assert_eq!(places, missing);
+        }
     }
 
     #[test]

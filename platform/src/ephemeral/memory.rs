@@ -25,10 +25,20 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Inner {
-    kept: HashMap<(TenantId, String), Kept>,
+    kept: HashMap<(TenantId, Kind, String), Kept>,
     swept_at: usize,
     bells: HashMap<(TenantId, ChannelUserId), broadcast::Sender<Bell>>,
 }
+
+/// What is under a key: the three are apart even under the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Counter,
+    Guard,
+    Value,
+}
+
+const KINDS: [Kind; 3] = [Kind::Counter, Kind::Guard, Kind::Value];
 
 struct Kept {
     value: Vec<u8>,
@@ -49,16 +59,21 @@ impl Memory {
     }
 
     /// The live entry under a key, made if it is absent or expired; and whether it was made.
-    fn with<T>(&self, tenant: TenantId, key: &str, life_ms: i64, then: impl FnOnce(&mut Kept, bool) -> T) -> T {
+    fn with<T>(
+        &self,
+        (tenant, kind, key): (TenantId, Kind, &str),
+        life_ms: i64,
+        then: impl FnOnce(&mut Kept, bool) -> T,
+    ) -> T {
         let now_us = self.clock.now_us();
         let mut inner = self.lock();
         if inner.kept.len() > inner.swept_at + SWEEP_EVERY {
             inner.kept.retain(|_, kept| kept.until_us > now_us);
             inner.swept_at = inner.kept.len();
         }
-        let fresh = || Kept { value: Vec::new(), count: 0, until_us: now_us.saturating_add(life_ms * 1000) };
+        let fresh = || Kept { value: Vec::new(), count: 0, until_us: until_us(now_us, life_ms) };
         let mut made = false;
-        let entry = inner.kept.entry((tenant, key.to_owned())).or_insert_with(|| {
+        let entry = inner.kept.entry((tenant, kind, key.to_owned())).or_insert_with(|| {
             made = true;
             fresh()
         });
@@ -70,6 +85,10 @@ impl Memory {
     }
 }
 
+fn until_us(now_us: i64, life_ms: i64) -> i64 {
+    now_us.saturating_add(life_ms.saturating_mul(1000))
+}
+
 #[async_trait]
 impl Ephemeral for Memory {
     async fn epoch(&self) -> Result<u64, Unreachable> {
@@ -77,19 +96,19 @@ impl Ephemeral for Memory {
     }
 
     async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<u32, Unreachable> {
-        Ok(self.with(tenant, key, life_ms, |kept, _| {
+        Ok(self.with((tenant, Kind::Counter, key), life_ms, |kept, _| {
             kept.count = kept.count.saturating_add(1);
             kept.count
         }))
     }
 
     async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable> {
-        Ok(self.with(tenant, key, life_ms, |_, made| made))
+        Ok(self.with((tenant, Kind::Guard, key), life_ms, |_, made| made))
     }
 
     async fn keep(&self, tenant: TenantId, key: &str, value: Vec<u8>, life_ms: i64) -> Result<(), Unreachable> {
-        let until_us = self.clock.now_us().saturating_add(life_ms * 1000);
-        self.with(tenant, key, life_ms, |kept, _| {
+        let until_us = until_us(self.clock.now_us(), life_ms);
+        self.with((tenant, Kind::Value, key), life_ms, |kept, _| {
             kept.value = value;
             kept.until_us = until_us;
         });
@@ -99,12 +118,15 @@ impl Ephemeral for Memory {
     async fn kept(&self, tenant: TenantId, key: &str) -> Result<Option<Vec<u8>>, Unreachable> {
         let now_us = self.clock.now_us();
         let inner = self.lock();
-        let kept = inner.kept.get(&(tenant, key.to_owned()));
+        let kept = inner.kept.get(&(tenant, Kind::Value, key.to_owned()));
         Ok(kept.filter(|kept| kept.until_us > now_us).map(|kept| kept.value.clone()))
     }
 
     async fn forget(&self, tenant: TenantId, key: &str) -> Result<(), Unreachable> {
-        self.lock().kept.remove(&(tenant, key.to_owned()));
+        let mut inner = self.lock();
+        for kind in KINDS {
+            inner.kept.remove(&(tenant, kind, key.to_owned()));
+        }
         Ok(())
     }
 

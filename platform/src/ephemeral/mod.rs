@@ -13,7 +13,8 @@ pub mod memory;
 #[error("the ephemeral store cannot be reached: {0}")]
 pub struct Unreachable(pub String);
 
-/// Ephemeral state. Every change is atomic; every key is one tenant's.
+/// Ephemeral state. Every change is atomic; every key is one tenant's. A counter, a guard and a value under the same key
+/// are three things. `platform/tests/ephemeral_contract` says all of it in tests that any implementation must pass.
 #[async_trait]
 pub trait Ephemeral: Send + Sync {
     /// Changes whenever the store has forgotten: a code issued under another epoch is dead (design.md §5.7).
@@ -25,13 +26,13 @@ pub trait Ephemeral: Send + Sync {
     /// `true` for the first caller within `life_ms` milliseconds, `false` for every other: a replay guard.
     async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable>;
 
-    /// Keeps a value for `life_ms` milliseconds, replacing an older one.
+    /// Keeps a value for `life_ms` milliseconds from now, replacing an older one.
     async fn keep(&self, tenant: TenantId, key: &str, value: Vec<u8>, life_ms: i64) -> Result<(), Unreachable>;
 
     /// Reads a kept value.
     async fn kept(&self, tenant: TenantId, key: &str) -> Result<Option<Vec<u8>>, Unreachable>;
 
-    /// Forgets a value or a counter.
+    /// Forgets whatever is under a key, a guard included.
     async fn forget(&self, tenant: TenantId, key: &str) -> Result<(), Unreachable>;
 
     /// Wakes whoever listens for this login. Never fails and never waits: a missed bell is made good by GET.

@@ -7,22 +7,74 @@ use std::path::Path;
 use super::{NotTaken, Sink};
 use crate::store::Unpublished;
 
+/// What the lines are written to. A file, or a twin of one that breaks off where a disk would.
+pub trait Medium: Send {
+    /// Writes all of it at the end, or fails with some of it written.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()>;
+    /// Makes durable what was written.
+    fn sync(&mut self) -> std::io::Result<()>;
+    /// Cuts everything behind `length_bytes`, durably.
+    fn cut(&mut self, length_bytes: u64) -> std::io::Result<()>;
+}
+
+impl Medium for File {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> std::io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, length_bytes: u64) -> std::io::Result<()> {
+        self.set_len(length_bytes)?;
+        self.sync_all()
+    }
+}
+
 /// The file.
 #[derive(Debug)]
-pub struct JsonLines {
-    file: File,
+pub struct JsonLines<M = File> {
+    medium: M,
     /// Everything up to here is whole and synced.
     good_bytes: u64,
+    /// Something may lie behind it: it is cut before anything else is written.
+    torn: bool,
 }
 
 impl JsonLines {
     /// Opens or creates the file and cuts a torn last line.
     pub fn open(path: &Path) -> std::io::Result<JsonLines> {
+        JsonLines::over(path, |file| file)
+    }
+}
+
+impl<M: Medium> JsonLines<M> {
+    /// The same, with something of the caller's around the file.
+    pub fn over(path: &Path, around: impl FnOnce(File) -> M) -> std::io::Result<JsonLines<M>> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
         let good_bytes = whole_lines(&mut file)?;
-        file.set_len(good_bytes)?;
-        file.sync_all()?;
-        Ok(JsonLines { file, good_bytes })
+        Medium::cut(&mut file, good_bytes)?;
+        Ok(JsonLines { medium: around(file), good_bytes, torn: false })
+    }
+
+    /// Cuts what got in half, so that the next batch begins on a clean line.
+    fn mend(&mut self) -> std::io::Result<()> {
+        if self.torn {
+            self.medium.cut(self.good_bytes)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.mend()?;
+        self.torn = true;
+        self.medium.write(bytes)?;
+        self.medium.sync()?;
+        self.torn = false;
+        self.good_bytes += bytes.len() as u64;
+        Ok(())
     }
 }
 
@@ -43,25 +95,18 @@ fn whole_lines(file: &mut File) -> std::io::Result<u64> {
     Ok(0)
 }
 
-impl Sink for JsonLines {
+impl<M: Medium> Sink for JsonLines<M> {
     fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken> {
         let mut bytes = Vec::with_capacity(batch.iter().map(|record| record.record.len() + 1).sum());
         for record in batch {
             bytes.extend_from_slice(record.record.as_bytes());
             bytes.push(b'\n');
         }
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => {
-                self.good_bytes += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Whatever got in half is cut, so that the repeat begins on a clean line.
-                let cut = self.file.set_len(self.good_bytes);
-                Err(NotTaken(format!("{error}; cut back: {cut:?}")))
-            }
-        }
+        self.write(&bytes).map_err(|error| {
+            // A disk that does not even cut is asked again before anything else is written.
+            let mended = self.mend();
+            NotTaken(format!("{error}; cut back: {mended:?}"))
+        })
     }
 }
 

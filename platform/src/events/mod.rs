@@ -10,8 +10,9 @@ pub mod jsonl;
 #[error("the event sink did not take a batch: {0}")]
 pub struct NotTaken(pub String);
 
-/// Takes records in order.
+/// Takes records in order. `platform/tests/sink_contract` says what that means in tests that any sink must pass.
 pub trait Sink: Send {
-    /// Makes a batch durable, in the given order, whole or not at all as far as the caller can tell.
+    /// Makes a batch durable, in the given order, whole or not at all as far as the caller can tell. After a failure the
+    /// same batch is offered again: consumers, who drop repeats by (order, sequence), then see every record once.
     fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken>;
 }

@@ -1,12 +1,12 @@
 //! A bill comes from its institution; its undo: the window takes it back.
 
 use ring::digest;
-use schema::bill::BillDraft;
+use schema::bill::{BillDraft, Patient};
 use schema::his::ClaimAnswer;
 use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
 use schema::mobile::BillView;
-use schema::personal::Personal as _;
-use schema::refusal::{Code, Refusal};
+use schema::personal::{PersonName, Personal as _};
+use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::Lookup;
 
 use super::desk::{Command, Outcome, What};
@@ -20,8 +20,8 @@ const BILL: &str = "bill";
 /// Bills in a list.
 const LIST_MAX: u32 = 200;
 
-/// Takes a bill. Refuses it with everything that is wrong, a patient who is not the visit card's person, and a known
-/// number with other content; the same bill again is harmless. Answers the bill's id.
+/// Takes a bill. Refuses it with everything that is wrong, a patient who is not the visit card's person, a visit card
+/// alone that is bound to nobody, and a known number with other content; the same bill again is harmless. Answers the bill's id.
 pub async fn take(
     ground: &Ground,
     tenant: &Tenant,
@@ -32,20 +32,12 @@ pub async fn take(
     let known = ground.institution(tenant.id, institution).await?;
     let mut faults = draft.faults(ground.settings.limits.line_tolerance_fen);
     if draft.expires_at_us <= ground.clock.now_us() {
-        faults.push(schema::refusal::Fault::new("expires_at_us", "账单已失效", "is already past"));
+        faults.push(Fault::new("expires_at_us", "账单已失效", "is already past"));
     }
     if !faults.is_empty() {
         return Err(Refusal::faulty(Code::Invalid, faults));
     }
-    let patient = tenant.vault.lookup(CERTNO, draft.patient.certno.expose());
-    if let Some(card) = &draft.patient.visit_card_no {
-        let (tenant_id, institution) = (tenant.id, known.code.clone());
-        let card = tenant.vault.lookup(VISIT_CARD, card.expose());
-        let bound = ground.read(move |store| store.visit_card(tenant_id, &institution, &card)).await?;
-        if bound.is_some_and(|bound| bound.certno != patient) {
-            return Err(Refusal::new(Code::BillPatientMismatch, "the visit card is bound to another person"));
-        }
-    }
+    let (patient, psn_name_masked) = patient(ground, tenant, &known.code, &draft.patient).await?;
     let plain = serde_json::to_vec(draft)
         .map_err(|error| Refusal::new(Code::Internal, format!("a bill cannot be written: {error}")))?;
     let mut content = [0_u8; 32];
@@ -63,7 +55,7 @@ pub async fn take(
         content,
         kind: draft.kind,
         patient,
-        psn_name_masked: draft.patient.psn_name.masked(),
+        psn_name_masked,
         dept_name: draft.visit.dept_name.clone(),
         dr_name: draft.visit.dr_name.clone(),
         issued_at_us: draft.issued_at_us,
@@ -73,6 +65,36 @@ pub async fn take(
         Outcome::Bill(id, _) => Ok(id),
         Outcome::Refused(refusal) => Err(refusal),
         other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a bill"))),
+    }
+}
+
+/// Whose bill it is: keyed hash of the document and masked name, from the bill or from the visit card's binding.
+async fn patient(
+    ground: &Ground,
+    tenant: &Tenant,
+    institution: &InstitutionCode,
+    patient: &Patient,
+) -> Result<(Lookup, String), Refusal> {
+    let bound = match &patient.visit_card_no {
+        Some(card) => {
+            let (tenant_id, institution) = (tenant.id, institution.clone());
+            let card = tenant.vault.lookup(VISIT_CARD, card.expose());
+            ground.read(move |store| store.visit_card(tenant_id, &institution, &card)).await?
+        }
+        None => None,
+    };
+    let stated = patient.certno.as_ref().map(|certno| tenant.vault.lookup(CERTNO, certno.expose()));
+    match (stated, bound) {
+        (Some(stated), Some(bound)) if bound.certno != stated => {
+            Err(Refusal::new(Code::BillPatientMismatch, "the visit card is bound to another person"))
+        }
+        (Some(stated), _) => Ok((stated, patient.psn_name.as_ref().map(PersonName::masked).unwrap_or_default())),
+        (None, Some(bound)) => Ok((bound.certno, bound.psn_name_masked)),
+        (None, None) => {
+            let zh = "就诊卡未绑定，请先在窗口绑定或填写证件";
+            let en = "is bound to nobody: bind it at the window or state the document";
+            Err(Refusal::faulty(Code::Invalid, vec![Fault::new("patient.visit_card_no", zh, en)]))
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset};
-use schema::event::{CloudEvent, Transition};
+use schema::event::{CloudEvent, RefundStep, Transition};
 use schema::his::ClaimAnswer;
 use schema::ids::{
     ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, MessageId, OrderId, ProcessId, RefundId,
     TenantId,
 };
 use schema::mobile::Bell;
+use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 use schema::seal::Lookup;
 use tokio::sync::{mpsc, oneshot};
@@ -468,7 +469,7 @@ impl Desk {
         let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
         aftermath.bells.push((command.tenant, next.payer, bell));
         aftermath.moves.push((from.unwrap_or("new"), to, written.event));
-        let record = record(command.event_id, written.event, from, &next);
+        let record = record(command.event_id, written.event, from, &next, refunds.last());
         let change = Change {
             order: Some(OrderWrite {
                 before: written.before.map_or(0, |order| order.version),
@@ -667,7 +668,13 @@ fn halted(
     })
 }
 
-fn record(event_id: EventId, event: &'static str, from: Option<&'static str>, order: &Order) -> CloudEvent {
+fn record(
+    event_id: EventId,
+    event: &'static str,
+    from: Option<&'static str>,
+    order: &Order,
+    refund: Option<&Refund>,
+) -> CloudEvent {
     let to = order.state.place().word();
     CloudEvent {
         specversion: "1.0".into(),
@@ -681,7 +688,7 @@ fn record(event_id: EventId, event: &'static str, from: Option<&'static str>, or
         tenantid: order.tenant,
         sequence: order.version,
         datacontenttype: "application/json".into(),
-        dataschema: "order-transition.v1.json".into(),
+        dataschema: format!("order-{to}.v1.json"),
         data: Transition {
             version: order.version,
             event: event.to_owned(),
@@ -695,6 +702,13 @@ fn record(event_id: EventId, event: &'static str, from: Option<&'static str>, or
             transaction_id: order.state.taken().map(|taken| taken.transaction_id.clone()),
             refunded_fen: order.refunded,
             reason: order.state.why().map(|why| why.word().to_owned()),
+            refund: refund.map(|refund| RefundStep {
+                refund_id: refund.id,
+                refund_no: refund.refund_no.clone(),
+                state: refund.state.word().to_owned(),
+                amount_fen: refund.amount,
+                cash_fen: refund.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount),
+            }),
         },
     }
 }

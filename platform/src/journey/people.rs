@@ -556,6 +556,7 @@ pub async fn bind_visit_card(
         institution: institution.clone(),
         visit_card: tenant.vault.lookup(VISIT_CARD, ask.visit_card_no.expose()),
         certno: tenant.vault.lookup(CERTNO, ask.certno.expose()),
+        psn_name_masked: ask.psn_name.masked(),
         bind_no: bound.bind_no,
         created_at_us: ground.clock.now_us(),
     };

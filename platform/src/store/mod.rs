@@ -352,6 +352,8 @@ pub struct VisitCardRow {
     pub visit_card: Lookup,
     /// Keyed hash of the person's document number (purpose `certno`).
     pub certno: Lookup,
+    /// Their masked name, for bills that carry the card alone.
+    pub psn_name_masked: String,
     /// The bureau's number for the binding.
     pub bind_no: String,
     /// When: microseconds UTC.

@@ -285,6 +285,7 @@ struct StoredCard {
     institution: String,
     card: Hash,
     certno: Hash,
+    psn_name_masked: String,
     bind_no: String,
     created_at_us: i64,
 }
@@ -295,6 +296,7 @@ pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), 
         institution: row.institution.as_str().to_owned(),
         card: (&row.visit_card).into(),
         certno: (&row.certno).into(),
+        psn_name_masked: row.psn_name_masked.clone(),
         bind_no: row.bind_no.clone(),
         created_at_us: row.created_at_us,
     };
@@ -327,6 +329,7 @@ pub(super) fn visit_card(
                 institution: parsed("a visit card's institution", InstitutionCode::try_from(row.institution))?,
                 visit_card: row.card.into(),
                 certno: row.certno.into(),
+                psn_name_masked: row.psn_name_masked,
                 bind_no: row.bind_no,
                 created_at_us: row.created_at_us,
             })

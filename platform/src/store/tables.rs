@@ -71,6 +71,7 @@ diesel::table! {
         #[sql_name = "visit_card"]
         card -> Binary,
         certno -> Binary,
+        psn_name_masked -> Text,
         bind_no -> Text,
         created_at_us -> BigInt,
     }

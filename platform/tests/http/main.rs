@@ -11,4 +11,5 @@ mod outsiders;
 mod payment;
 mod surface;
 mod tenants;
+mod visit_cards;
 mod world;

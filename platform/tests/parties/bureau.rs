@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use platform::clock::SystemClock;
 use platform::parties::answer::{Answer, Refused};
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::bureau::notice::NotBelieved;
 use platform::parties::bureau::{
-    BindRequest, Bureau as _, BureauConfig, Dialect, Identity, OnBehalf, Settled, SettlementState, UndoneAt,
+    BindRequest, Bureau as Client, BureauConfig, Dialect, Identity, OnBehalf, Settled, SettlementState, UndoneAt,
 };
-use platform::parties::outbound::{Http, NEVER_SENT};
+use platform::parties::outbound::{Http, NEVER_SENT, Outbound as _, Request};
 use platform::parties::secret::Secret;
 use sandbox::bureau::admin::{NewPerson, Registration};
-use sandbox::bureau::envelope::Request;
+use sandbox::bureau::envelope;
 use sandbox::bureau::seal::Keys;
 use sandbox::bureau::server::{self, Bureau, Running};
 use sandbox::bureau::state::Insurance;
@@ -28,6 +29,9 @@ use schema::split::Split;
 use serde_json::{Value, json};
 
 use crate::ear::{Ear, Then};
+use crate::nowhere;
+use crate::party_contract::bureau::{Call, World as Contract};
+use crate::party_contract::{Posted, Trouble, every_promise};
 
 const HOSPITAL: &str = "H44910000001";
 /// The platform's own code where none is configured: `P` + area + `00000`.
@@ -45,6 +49,7 @@ struct World {
     http: Arc<Http>,
     ear: Ear,
     visits: u32,
+    messages: u32,
 }
 
 impl World {
@@ -66,7 +71,7 @@ impl World {
         core.register_caller(platform).expect("registers");
         core.create_persons(vec![worker()]).expect("creates");
         let running = server::start(Bureau::new(core, 1), "127.0.0.1:0", None).expect("listens");
-        World { running, window, http: Arc::new(Http::new().expect("a client")), ear, visits: 0 }
+        World { running, window, http: Arc::new(Http::new().expect("a client")), ear, visits: 0, messages: 0 }
     }
 
     fn config(&self, dialect: Dialect) -> BureauConfig {
@@ -108,7 +113,7 @@ impl World {
             let mut sign_ins = core.state().sign_ins.iter();
             let sign_no = sign_ins.find(|(_, sign_in)| sign_in.fixmedins_code == HOSPITAL).map(|(sign_no, _)| sign_no);
             let sign_no = sign_no.cloned().unwrap_or_default();
-            let envelope = Request {
+            let envelope = envelope::Request {
                 infno: infno.to_owned(),
                 msgid: format!("{HOSPITAL}{:018}", core.revision()),
                 mdtrtarea_admvs: CITY.to_owned(),
@@ -192,11 +197,92 @@ impl World {
         }
     }
 
+    /// The person reports the card lost at the bureau's counter.
+    async fn report_loss(&self) {
+        let url = format!("{}/sandbox/persons/{PSN_NO}/loss", self.running.url);
+        let timeout = Duration::from_secs(20);
+        let request = Request { method: "POST", url, headers: Vec::new(), body: Vec::new(), timeout };
+        assert_eq!(self.http.send(request).await.expect("an answer").status, 200);
+    }
+
     /// Binds and prices: a person who can pay.
     async fn ready(&mut self, client: &BureauClient) -> SettleInputs {
         done(client.bind(&self.bind_request(PASSWORD)).await);
         self.priced()
     }
+}
+
+#[async_trait]
+impl Contract for World {
+    fn client(&self) -> Arc<dyn Client> {
+        Arc::new(World::client(self, guangdong()))
+    }
+
+    fn trouble(&self, call: Call, trouble: Trouble) {
+        let infno = match call {
+            Call::Person => "1101",
+            Call::Bind => "B001",
+            Call::Settle => "2207",
+            Call::Undo => "2208",
+            Call::Reverse => "2601",
+            Call::Ask => "5203",
+        };
+        self.fault(
+            infno,
+            match trouble {
+                Trouble::AnswerLost => Fault::DoButDoNotAnswer,
+                Trouble::QuestionLost => Fault::NeitherDoNorAnswer,
+                Trouble::Refused => Fault::Refuse { code: "4711".to_owned(), message: "沙箱故障".to_owned() },
+                Trouble::Busy => Fault::Busy,
+            },
+        );
+    }
+
+    fn on_behalf(&self) -> OnBehalf {
+        by()
+    }
+
+    fn identity(&self) -> Identity {
+        identity(NAME)
+    }
+
+    fn stranger(&self) -> Identity {
+        Identity { certno: CertNo::new("449100199005200038"), ..identity("无名氏") }
+    }
+
+    fn proof(&self, right: bool) -> BindRequest {
+        self.bind_request(if right { PASSWORD } else { "000000" })
+    }
+
+    fn fresh_msgid(&mut self) -> String {
+        self.messages += 1;
+        msgid(self.messages)
+    }
+
+    fn priced(&mut self) -> SettleInputs {
+        World::priced(self)
+    }
+
+    async fn lose_card(&self) {
+        self.report_loss().await;
+    }
+
+    async fn posted(&mut self) -> Posted {
+        let heard = self.ear.next().await;
+        (heard.headers, heard.body)
+    }
+
+    fn deserted(&self) -> Arc<dyn Client> {
+        Arc::new(self.client_with(BureauConfig { base_url: nowhere(), ..self.config(guangdong()) }))
+    }
+}
+
+mod promises {
+    async fn world() -> super::World {
+        super::World::new(|_| {}).await
+    }
+
+    super::every_promise!(bureau in world);
 }
 
 fn institution(code: &str) -> Institution {
@@ -492,16 +578,7 @@ async fn a_lost_card_is_told_and_blocks_the_person() {
     let client = world.client(guangdong());
     let bound = done(client.bind(&world.bind_request(PASSWORD)).await);
     let inputs = world.priced();
-    let url = format!("{}/sandbox/persons/{PSN_NO}/loss", world.running.url);
-    let request = platform::parties::outbound::Request {
-        method: "POST",
-        url,
-        headers: Vec::new(),
-        body: Vec::new(),
-        timeout: Duration::from_secs(20),
-    };
-    let response = platform::parties::outbound::Outbound::send(&*world.http, request).await.expect("an answer");
-    assert_eq!(response.status, 200);
+    world.report_loss().await;
 
     let heard = world.ear.next().await;
     let notice = client.open_notice(&heard.headers, &heard.body).expect("believed");

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use platform::parties::answer::{Answer, Refused};
 use platform::parties::outbound::{Http, NEVER_SENT, Outbound as _, Request};
 use platform::parties::secret::Secret;
 use platform::parties::sms::client::SmsHttp;
-use platform::parties::sms::{Sms, SmsConfig, SmsGateway as _, SmsText};
+use platform::parties::sms::{Sms, SmsConfig, SmsGateway, SmsText};
 use sandbox::fault::{Fault, Rule};
 use sandbox::sms::run::{Options, Running, start};
 use schema::personal::{Personal as _, Phone};
 
-const PHONE: &str = "13800001234";
+use crate::nowhere;
+use crate::party_contract::sms::{PHONE, World as Contract};
+use crate::party_contract::{Trouble, every_promise};
 
 struct World {
     gateway: Running,
@@ -32,7 +35,11 @@ impl World {
     }
 
     fn client(&self, key: &str) -> SmsHttp {
-        let config = SmsConfig { base_url: self.gateway.listening.url.clone(), key: Secret::new(key) };
+        self.client_at(&self.gateway.listening.url, key)
+    }
+
+    fn client_at(&self, url: &str, key: &str) -> SmsHttp {
+        let config = SmsConfig { base_url: url.to_owned(), key: Secret::new(key) };
         SmsHttp::new(config, self.http.clone())
     }
 
@@ -50,6 +57,37 @@ impl World {
         let messages = inbox["messages"].as_array().expect("messages");
         messages.iter().map(|message| message["text"].as_str().expect("a text").to_owned()).collect()
     }
+}
+
+#[async_trait]
+impl Contract for World {
+    fn client(&self) -> Arc<dyn SmsGateway> {
+        Arc::new(World::client(self, "k"))
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        self.fault(match trouble {
+            Trouble::AnswerLost => Fault::DoButDoNotAnswer,
+            Trouble::QuestionLost => Fault::NeitherDoNorAnswer,
+            Trouble::Refused => Fault::Refuse {
+                code: "BLACKLISTED".to_owned(),
+                message: format!("号码{PHONE}退订：验证码 123456"),
+            },
+            Trouble::Busy => Fault::Busy,
+        });
+    }
+
+    async fn inbox(&self) -> Vec<String> {
+        World::inbox(self).await
+    }
+
+    fn deserted(&self) -> Arc<dyn SmsGateway> {
+        Arc::new(self.client_at(&nowhere(), "k"))
+    }
+}
+
+mod promises {
+    super::every_promise!(sms in super::World::new);
 }
 
 fn sms(message_id: &str, text: &str) -> Sms {

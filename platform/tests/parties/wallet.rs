@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use platform::clock::{Clock, SetClock, SystemClock};
 use platform::parties::answer::{Answer, Refused};
 use platform::parties::outbound::{Http, NEVER_SENT, Outbound as _, Request};
 use platform::parties::secret::Secret;
 use platform::parties::wallet::client::WeChatPay;
 use platform::parties::wallet::{
-    BadKey, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet as _,
-    WalletConfig,
+    BadKey, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet, WalletConfig,
 };
 use sandbox::fault::{Fault, Rule};
 use sandbox::wallet::keys::Keys;
@@ -22,9 +22,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::ear::{Ear, Heard, Then};
+use crate::nowhere;
+use crate::party_contract::wallet::{Call, PAYER, World as Contract};
+use crate::party_contract::{Posted, Trouble, every_promise};
 
 const MERCHANT: &str = "1900000109";
-const OPENID: &str = "o-payer-1";
+const OPENID: &str = PAYER;
 
 struct World {
     wallet: Running,
@@ -107,6 +110,68 @@ impl World {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[async_trait]
+impl Contract for World {
+    fn client(&self) -> Arc<dyn Wallet> {
+        Arc::new(World::client(self))
+    }
+
+    fn merchants(&self) -> [String; 2] {
+        [MERCHANT.to_owned(), "1900000999".to_owned()]
+    }
+
+    fn trouble(&self, call: Call, trouble: Trouble) {
+        let refuse = |code: &str| Fault::Refuse { code: code.to_owned(), message: "沙箱故障".to_owned() };
+        let operation = match call {
+            Call::Prepay => "prepay",
+            Call::Query => "query",
+            Call::Close => "close",
+            Call::Refund => "refund",
+            Call::QueryRefund => "refund-query",
+        };
+        self.fault(
+            operation,
+            match trouble {
+                Trouble::AnswerLost => Fault::DoButDoNotAnswer,
+                Trouble::QuestionLost => Fault::NeitherDoNorAnswer,
+                Trouble::Refused => refuse("NO_AUTH"),
+                // Its SYSTEM_ERROR may have been done; only its limits say that nothing was.
+                Trouble::Busy => refuse("FREQUENCY_LIMITED"),
+            },
+        );
+    }
+
+    async fn pay(&self, prepay_id: &str) -> bool {
+        let url = format!("{}/sandbox/pay", self.wallet.listening.url);
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let body = json!({ "prepay_id": prepay_id, "openid": OPENID }).to_string().into_bytes();
+        let request = Request { method: "POST", url, headers, body, timeout: Duration::from_secs(20) };
+        self.http.send(request).await.expect("an answer").status == 200
+    }
+
+    async fn posted(&mut self) -> Posted {
+        let heard = self.ear.next().await;
+        (heard.headers, heard.body)
+    }
+
+    async fn withdraw(&self, merchant: &str, fen: i64) {
+        self.operate(&format!("/sandbox/merchants/{merchant}/withdraw"), &json!({ "fen": fen })).await;
+    }
+
+    async fn deposit(&self, merchant: &str, fen: i64) {
+        self.operate(&format!("/sandbox/merchants/{merchant}/deposit"), &json!({ "fen": fen })).await;
+    }
+
+    fn deserted(&self) -> Arc<dyn Wallet> {
+        let config = WalletConfig { base_url: nowhere(), ..self.config() };
+        Arc::new(self.client_with(config, Arc::new(SystemClock::new())))
+    }
+}
+
+mod promises {
+    super::every_promise!(wallet in super::World::new);
 }
 
 fn prepay(out_trade_no: &str) -> PrepayRequest {

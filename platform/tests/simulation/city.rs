@@ -1,6 +1,6 @@
 //! One simulated city: a process that may crash, people who pay, and the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,6 +35,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::clock::SimClock;
 use crate::flaky::Flaky;
 use crate::outside::{Outside, Weather};
+use crate::records;
 
 const HOSPITAL: &str = "H44910000001";
 const MERCHANT: &str = "1900000109";
@@ -61,6 +62,8 @@ impl Trouble {
 pub struct Verdict {
     pub orders: BTreeMap<String, usize>,
     faults: Vec<String>,
+    /// The types of records that were published, and the refunds' states in them.
+    pub kinds: BTreeSet<String>,
     pub story: String,
 }
 
@@ -87,7 +90,7 @@ struct World {
     tenant: TenantId,
     trouble: Trouble,
     calm: AtomicBool,
-    published: Arc<Mutex<Vec<(OrderId, i64)>>>,
+    published: Arc<Mutex<Vec<Unpublished>>>,
     process: Mutex<Option<Arc<Process>>>,
 }
 
@@ -98,11 +101,11 @@ struct Process {
     tasks: Mutex<Vec<AbortHandle>>,
 }
 
-struct Published(Arc<Mutex<Vec<(OrderId, i64)>>>);
+struct Published(Arc<Mutex<Vec<Unpublished>>>);
 
 impl Sink for Published {
     fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken> {
-        self.0.lock().expect("one thread").extend(batch.iter().map(|record| (record.order, record.sequence)));
+        self.0.lock().expect("one thread").extend_from_slice(batch);
         Ok(())
     }
 }
@@ -508,12 +511,7 @@ async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<Bindi
 }
 
 async fn billed(world: &World, number: usize) -> (BillId, String) {
-    let patient = Patient {
-        psn_name: PersonName::new(name(number)),
-        psn_cert_type: "01".into(),
-        certno: CertNo::new(certno(number)),
-        visit_card_no: None,
-    };
+    let patient = Patient::of_document(PersonName::new(name(number)), "01", CertNo::new(certno(number)));
     let catalogue = Catalogue::builtin();
     let now = world.clock.china();
     let draft =
@@ -777,16 +775,17 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
     if books.net_fen.get() != net("wallet:") {
         faults.push(format!("the wallet holds {} fen, our postings say {}", books.net_fen.get(), net("wallet:")));
     }
-    let mut published = world.published.lock().expect("one thread").clone();
-    published.sort_unstable();
-    published.dedup();
+    let published = world.published.lock().expect("one thread").clone();
+    let records = records::read(published.iter().map(|record| record.record.as_str()));
+    faults.extend(records.faults);
     for order in &orders {
-        let numbers: Vec<i64> = published.iter().filter(|(id, _)| *id == order.id).map(|(_, number)| *number).collect();
-        if numbers != (1..=order.version).collect::<Vec<_>>() {
-            faults.push(format!("records of {}: {numbers:?} up to version {}", order.id, order.version));
+        let last = records.orders.get(&order.id.to_string());
+        if last != Some(&order.version) {
+            faults.push(format!("records of {} end with {last:?}, its version is {}", order.id, order.version));
         }
     }
-    Verdict { orders: by_state, faults, story: story(world, &orders) }
+    let kinds = records.types.into_iter().chain(records.refund_states).collect();
+    Verdict { orders: by_state, faults, kinds, story: story(world, &orders) }
 }
 
 fn story(world: &World, orders: &[Order]) -> String {

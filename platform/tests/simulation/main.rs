@@ -11,6 +11,8 @@ mod city;
 mod clock;
 mod flaky;
 mod outside;
+#[path = "../../../schema/tests/records/mod.rs"]
+mod records;
 
 use outside::Weather;
 
@@ -35,16 +37,24 @@ fn in_fair_weather_every_payment_completes() {
 fn in_any_weather_with_crashes_every_order_ends_and_the_books_hold() {
     let mut wrong = Vec::new();
     let mut ends = std::collections::BTreeMap::<String, usize>::new();
+    let mut kinds = std::collections::BTreeSet::<String>::new();
     for seed in seeds() {
         let verdict = city::run(seed, Weather::ROUGH, city::Trouble::FULL);
         for (state, count) in &verdict.orders {
             *ends.entry(state.clone()).or_default() += count;
         }
+        kinds.extend(verdict.kinds.iter().cloned());
         wrong.extend(verdict.faults().into_iter().map(|fault| format!("seed {seed}: {fault}")));
     }
-    println!("ends over all seeds: {ends:?}");
+    println!("ends over all seeds: {ends:?}; records: {kinds:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(ends.get("completed").copied().unwrap_or(0) > 0, "storms in which nobody pays prove little");
+    if seeds().len() >= 100 {
+        for kind in ["created", "priced", "settling", "collecting", "paid", "completed", "undoing", "closed"] {
+            assert!(kinds.contains(&format!("cn.tongfu.order.{kind}.v1")), "no record of {kind} was read: {kinds:?}");
+        }
+        assert!(kinds.contains("done"), "no refund's step was read: {kinds:?}");
+    }
 }
 
 #[test]

@@ -133,6 +133,7 @@ pub(crate) fn a_visit_card_is_bound_once(engine: &dyn Engine) {
         institution: world.institution.clone(),
         visit_card: world.vault.lookup("visit_card_no", "V1"),
         certno: world.certno(),
+        psn_name_masked: "王**".into(),
         bind_no: "B-1".into(),
         created_at_us: NOON_US,
     };
@@ -142,7 +143,8 @@ pub(crate) fn a_visit_card_is_bound_once(engine: &dyn Engine) {
     let newer = VisitCardRow { bind_no: "B-2".into(), ..card.clone() };
     world.store.put_visit_card(&newer).expect("bound again");
     let found = find().expect("the store answers").expect("the card");
-    assert_eq!((found.bind_no.as_str(), found.certno), ("B-2", world.certno()));
+    assert_eq!((found.bind_no.as_str(), found.psn_name_masked.as_str()), ("B-2", "王**"));
+    assert_eq!(found.certno, world.certno());
 }
 
 pub(crate) fn answers_without_an_order_are_kept(engine: &dyn Engine) {

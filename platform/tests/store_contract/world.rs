@@ -261,7 +261,8 @@ impl World {
         let bill = &loaded.bill.as_ref().expect("the bill").facts;
         let given = self.given(bill, "msg-open");
         let id = OrderId::from_uuid(self.clock.fresh());
-        let decision = order::open(id, self.tenant, self.user, "1900000109", insured, &given).expect("an opening");
+        let decision =
+            order::open(id, self.tenant, self.user, "1900000109", insured, None, &given).expect("an opening");
         let mut change = self.change(None, "opened", "{}".into(), &decision);
         change.bill = Some((bill.id, bill.state, Some(id)));
         change
@@ -331,7 +332,7 @@ impl World {
             tenantid: self.tenant,
             sequence: next.version,
             datacontenttype: "application/json".into(),
-            dataschema: "order.v1".into(),
+            dataschema: format!("order-{}.v1.json", next.state.place().word()),
             data: Transition {
                 version: next.version,
                 event: event.into(),
@@ -345,6 +346,7 @@ impl World {
                 transaction_id: next.state.taken().map(|taken| taken.transaction_id.clone()),
                 refunded_fen: next.refunded,
                 reason: None,
+                refund: None,
             },
         };
         let actions = made.actions.iter().map(|planned| self.action(next.id, planned)).collect();
@@ -429,7 +431,7 @@ impl World {
     }
 
     pub(crate) fn settlement(&self, order: &Order, setl_id: &str) -> Settlement {
-        let order::State::Settling { msgid } = &order.state else { unreachable!("the order settles") };
+        let order::State::Settling { msgid, .. } = &order.state else { unreachable!("the order settles") };
         let split = order.price.as_ref().expect("a price").split;
         Settlement {
             msgid: msgid.clone(),

@@ -8,6 +8,7 @@
 //! | [`town`] | [`City`](town::City): start, kill, restart, stop |
 //! | [`founding`] | what is made once: keys, tenants, channels, institutions |
 //! | [`child`] | one process: ready line, signals, what the kernel counted |
+//! | [`windows`] | visit cards bound at the hospitals' windows |
 //! | [`paying`] | many payments at once |
 //! | [`verdict`] | the books from every side, row by row |
 //! | [`mishaps`] | the share of faults |
@@ -24,6 +25,7 @@ pub mod plan;
 pub mod run;
 pub mod town;
 pub mod verdict;
+pub mod windows;
 
 pub use options::Options;
 pub use town::City;

@@ -164,8 +164,9 @@ impl City {
         })
     }
 
-    /// Logs everybody in and binds them.
+    /// Logs everybody in and binds them, some also at the hospitals' windows.
     pub async fn settle_in(&self) -> io::Result<()> {
+        self.bind_visit_cards().await?;
         let deadline = Instant::now() + Duration::from_secs(300);
         let mut to_settle: Vec<(&str, Person)> = Vec::new();
         for city in &CITIES {

@@ -98,6 +98,8 @@ pub struct Bill {
     pub standing: Standing,
     /// Whether the adapter has it.
     pub posted: Posted,
+    /// The adapter gets it with nothing but the patient's visit card.
+    pub by_card: bool,
     /// Unsettled leftovers.
     pub at_bureau: Option<AtBureau>,
     /// How many visits at the bureau were lost sight of; each takes its visit number with it.
@@ -109,7 +111,7 @@ pub struct Bill {
 impl Bill {
     /// A bill that nobody has priced or paid.
     pub fn new(draft: BillDraft, standing: Standing, posted: Posted) -> Bill {
-        Bill { draft, standing, posted, at_bureau: None, lost_visits: 0, window: None }
+        Bill { draft, standing, posted, by_card: false, at_bureau: None, lost_visits: 0, window: None }
     }
 }
 

@@ -176,6 +176,7 @@ fn record(bill_no: &str, bill: &Bill) -> Value {
         "issued_at_us": bill.draft.issued_at_us,
         "standing": bill.standing,
         "posted": bill.posted,
+        "by_card": bill.by_card,
         "left_at_bureau": bill.at_bureau.is_some(),
         "window": bill.window,
     })

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, FixedOffset, NaiveDate, NaiveTime, TimeDelta};
-use schema::his::PaymentState;
+use schema::bill::{BillDraft, Patient};
+use schema::his::{PaymentState, VisitCardBinding};
 use schema::ids::{MessageId, OrderId};
 use schema::link::{PreSettle, PriceAnswer, Release, Reply, SettleInputs, SettledTold, ToInstitution, UndoneTold};
 use schema::money::Fen;
+use schema::personal::{CardNo, Personal as _};
 use schema::refusal::{Code, Problem};
 use schema::split::Split;
 use serde::{Deserialize, Serialize};
@@ -52,6 +54,8 @@ pub struct State {
     pub batches: u64,
     /// Bookings made: the queue numbers.
     pub booked: u64,
+    /// Who holds which visit card, by its number; each was bound at the window.
+    pub visit_cards: BTreeMap<String, Patient>,
 }
 
 /// A hospital's own system.
@@ -381,6 +385,44 @@ impl Core {
     pub fn to_post(&self) -> Vec<String> {
         let waiting = self.state.bills.iter().filter(|(_, bill)| bill.posted == Posted::NotYet);
         waiting.map(|(bill_no, _)| bill_no.clone()).collect()
+    }
+
+    /// A bill as the adapter gets it: of a patient whose visit card was bound when it was written, it carries the card
+    /// alone.
+    pub fn outgoing(&self, bill_no: &str) -> Option<BillDraft> {
+        let bill = self.state.bills.get(bill_no)?;
+        let mut draft = bill.draft.clone();
+        if let Some(card) = bill.draft.patient.visit_card_no.clone().filter(|_| bill.by_card) {
+            draft.patient = Patient::of_visit_card(card);
+        }
+        Some(draft)
+    }
+
+    /// The platform knows this visit card from now on.
+    pub fn visit_card_bound(&mut self, binding: &VisitCardBinding) {
+        self.revision += 1;
+        let holder = Patient::of_document(binding.psn_name.clone(), &binding.psn_cert_type, binding.certno.clone());
+        self.state.visit_cards.insert(binding.visit_card_no.expose().to_owned(), holder);
+    }
+
+    /// Whether this very binding was made before.
+    pub fn knows_visit_card(&self, binding: &VisitCardBinding) -> bool {
+        let holder = self.state.visit_cards.get(binding.visit_card_no.expose());
+        holder.is_some_and(|holder| holder.certno.as_ref() == Some(&binding.certno))
+    }
+
+    /// The patient as this hospital knows them, and whether their visit card is bound.
+    pub(super) fn recognised(&self, patient: Patient) -> (Patient, bool) {
+        let is_theirs = |(card, holder): &(&String, &Patient)| match &patient.certno {
+            Some(certno) => holder.certno.as_ref() == Some(certno),
+            None => patient.visit_card_no.as_ref().is_some_and(|number| number.expose() == *card),
+        };
+        match self.state.visit_cards.iter().find(is_theirs) {
+            Some((card, holder)) => {
+                (Patient { visit_card_no: Some(CardNo::new(card.clone())), ..holder.clone() }, true)
+            }
+            None => (patient, false),
+        }
     }
 
     /// The adapter took a bill, or refused it for good.

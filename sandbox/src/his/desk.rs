@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use schema::bill::{BillDraft, Patient};
-use schema::his::{ClaimAnswer, Guidance, PaymentState, RefundAsk, WorkItem};
+use schema::his::{ClaimAnswer, Guidance, PaymentState, RefundAsk, VisitCardBinding, WorkItem};
 use schema::ids::MessageId;
 use schema::link::{Reply, ToInstitution};
 use schema::refusal::{Code, Problem, Refusal};
@@ -161,6 +161,17 @@ impl Desk {
         Ok(AtWindow { claim, receipt })
     }
 
+    /// Binds a visit card to the insured person who is at the window with card and password. From then on their bills
+    /// go out with nothing but the visit card. A binding that was made before is not made again.
+    pub async fn bind_visit_card(&self, binding: &VisitCardBinding) -> Result<(), Failure> {
+        if self.core().knows_visit_card(binding) {
+            return Ok(());
+        }
+        self.adapter.bind_visit_card(binding).await?;
+        self.core().visit_card_bound(binding);
+        Ok(())
+    }
+
     /// A bill is no longer asked for, if the platform lets it go.
     pub async fn withdraw(&self, bill_no: &str) -> Result<ClaimAnswer, Failure> {
         let claim = self.adapter.withdraw(bill_no).await?;
@@ -177,7 +188,8 @@ impl Desk {
         let Some(rest) = rest else {
             return Err(hospital_refuses("退后无剩余费用 nothing would remain").into());
         };
-        self.adapter.post_bill(&rest).await.map_err(NotAtWindow::Adapter)?;
+        let outgoing = self.core().outgoing(&rest.bill_no).unwrap_or_else(|| rest.clone());
+        self.adapter.post_bill(&outgoing).await.map_err(NotAtWindow::Adapter)?;
         self.core().posted(&rest.bill_no, Posted::Taken);
         let ask = RefundAsk {
             refund_no: refund_no.to_owned(),
@@ -231,7 +243,7 @@ impl Desk {
         if let Course::HangUpThenAct(late_ms) = course {
             tokio::time::sleep(Duration::from_millis(late_ms)).await;
         }
-        let Some(draft) = self.core().bill(&bill_no).map(|bill| bill.draft.clone()) else { return };
+        let Some(draft) = self.core().outgoing(&bill_no) else { return };
         if let Course::Refuse { code, .. } = course {
             return self.core().posted(&bill_no, Posted::Refused { code });
         }

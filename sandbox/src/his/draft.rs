@@ -64,6 +64,7 @@ impl Core {
         let (dept_code, dept_name, atddr_no, dr_name) = DEPARTMENTS[dice.random_range(0..DEPARTMENTS.len())];
         let lines = self.lines(catalogue, kind, wish, number, &mut dice);
         let amount_fen = Fen::new(lines.iter().map(|line| line.amount_fen.get()).sum());
+        let (patient, by_card) = self.recognised(patient);
         let issued_at_us = now.timestamp_micros();
         let day = now.format("%Y%m%d");
         let draft = BillDraft {
@@ -85,10 +86,11 @@ impl Core {
             issued_at_us,
             expires_at_us: issued_at_us + i64::from(self.hospital.bill_lives_s) * 1_000_000,
         };
-        let bill = match for_window {
-            true => Bill::new(draft.clone(), Standing::AtWindow, Posted::Never),
-            false => Bill::new(draft.clone(), Standing::Open, Posted::NotYet),
+        let (standing, posted) = match for_window {
+            true => (Standing::AtWindow, Posted::Never),
+            false => (Standing::Open, Posted::NotYet),
         };
+        let bill = Bill { by_card, ..Bill::new(draft.clone(), standing, posted) };
         self.state.bills.insert(draft.bill_no.clone(), bill);
         draft
     }
@@ -100,7 +102,8 @@ impl Core {
         if let Some(known) = self.state.bills.get(&rest_no) {
             return Some(known.draft.clone());
         }
-        let mut draft = self.state.bills.get(bill_no)?.draft.clone();
+        let paid = self.state.bills.get(bill_no)?;
+        let (mut draft, by_card) = (paid.draft.clone(), paid.by_card);
         draft.lines.pop();
         if draft.lines.is_empty() {
             return None;
@@ -113,7 +116,8 @@ impl Core {
         draft.amount_fen = Fen::new(draft.lines.iter().map(|line| line.amount_fen.get()).sum());
         draft.issued_at_us = now.timestamp_micros();
         self.revision += 1;
-        self.state.bills.insert(rest_no, Bill::new(draft.clone(), Standing::Open, Posted::NotYet));
+        let rest = Bill { by_card, ..Bill::new(draft.clone(), Standing::Open, Posted::NotYet) };
+        self.state.bills.insert(rest_no, rest);
         Some(draft)
     }
 

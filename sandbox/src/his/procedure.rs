@@ -472,7 +472,7 @@ fn insured_person(bill: &Bill, output: &Value) -> Option<InsuredPerson> {
         insutype: message::text(insurance, "insutype")?,
         insuplc_admdvs: message::text(insurance, "insuplc_admdvs")?,
         mdtrt_cert_type: "02".to_owned(),
-        mdtrt_cert_no: MdtrtCertNo::new(bill.draft.patient.certno.expose()),
+        mdtrt_cert_no: MdtrtCertNo::new(bill.draft.patient.certno.as_ref()?.expose()),
     })
 }
 
@@ -492,14 +492,15 @@ fn input(
     }
     if infno == Infno::Person {
         let patient = &draft.patient;
+        let (certno, psn_name) = (patient.certno.as_ref()?, patient.psn_name.as_ref()?);
         let data = json!({
             "mdtrt_cert_type": "02",
-            "mdtrt_cert_no": patient.certno.expose(),
+            "mdtrt_cert_no": certno.expose(),
             "card_sn": "",
             "begntime": time,
             "psn_cert_type": patient.psn_cert_type,
-            "certno": patient.certno.expose(),
-            "psn_name": patient.psn_name.expose(),
+            "certno": certno.expose(),
+            "psn_name": psn_name.expose(),
         });
         return Some((json!({ "data": data }), None));
     }

@@ -10,7 +10,7 @@
 //! | `POST /sandbox/window/refund` | `{institution, refund: RefundAsk}` |
 //! | `POST /sandbox/window/return-part` | `{institution, bill_no, refund_no}`: the last line comes back, the rest is billed anew |
 //! | `GET /sandbox/window/refunds/{institution}/{refund_no}` | |
-//! | `POST /sandbox/window/visit-card` | `{institution, binding: VisitCardBinding}` |
+//! | `POST /sandbox/window/visit-card` | `{institution, binding: VisitCardBinding}`: their bills then carry the card alone |
 //! | `GET /sandbox/records`, `GET /sandbox/books` | all hospitals |
 
 use std::collections::BTreeMap;
@@ -140,8 +140,8 @@ async fn bill(path: web::Path<(String, String)>, hospitals: web::Data<Hospitals>
         let core = desk.core();
         let missing = || No(404, json!({"code": "BILL_UNKNOWN", "title": "无此账单 no such bill"}));
         let bill = core.bill(&bill_no).ok_or_else(missing)?;
-        Ok(json!({"bill_no": bill_no, "standing": bill.standing, "posted": bill.posted, "window": bill.window,
-            "left_at_bureau": bill.at_bureau.is_some(), "amount_fen": bill.draft.amount_fen}))
+        Ok(json!({"bill_no": bill_no, "standing": bill.standing, "posted": bill.posted, "by_card": bill.by_card,
+            "window": bill.window, "left_at_bureau": bill.at_bureau.is_some(), "amount_fen": bill.draft.amount_fen}))
     };
     answered(answer())
 }
@@ -228,7 +228,8 @@ struct CardWanted {
 async fn visit_card(body: Bytes, hospitals: web::Data<Hospitals>) -> HttpResponse {
     let answer = async {
         let ask: CardWanted = asked(&body)?;
-        Ok(hospitals.desk(&ask.institution)?.adapter().bind_visit_card(&ask.binding).await?)
+        hospitals.desk(&ask.institution)?.bind_visit_card(&ask.binding).await?;
+        Ok(json!({}))
     };
     answered(answer.await)
 }

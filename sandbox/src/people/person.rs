@@ -30,12 +30,7 @@ pub struct Insured {
 impl Insured {
     /// As a hospital writes them on a bill.
     pub fn patient(&self) -> Patient {
-        Patient {
-            psn_name: self.psn_name.clone(),
-            psn_cert_type: "01".to_owned(),
-            certno: self.certno.clone(),
-            visit_card_no: None,
-        }
+        Patient::of_document(self.psn_name.clone(), "01", self.certno.clone())
     }
 }
 

@@ -73,12 +73,13 @@ CREATE INDEX binding_bind_no ON binding (tenant, bind_no) WHERE bind_no IS NOT N
 CREATE INDEX binding_certno ON binding (tenant, certno) WHERE NOT unbound;
 
 CREATE TABLE visit_card (
-    tenant        BLOB    NOT NULL,
-    institution   TEXT    NOT NULL,
-    visit_card    BLOB    NOT NULL CHECK (length(visit_card) = 32),
-    certno        BLOB    NOT NULL CHECK (length(certno) = 32),
-    bind_no       TEXT    NOT NULL,
-    created_at_us INTEGER NOT NULL,
+    tenant          BLOB    NOT NULL,
+    institution     TEXT    NOT NULL,
+    visit_card      BLOB    NOT NULL CHECK (length(visit_card) = 32),
+    certno          BLOB    NOT NULL CHECK (length(certno) = 32),
+    psn_name_masked TEXT    NOT NULL,
+    bind_no         TEXT    NOT NULL,
+    created_at_us   INTEGER NOT NULL,
     PRIMARY KEY (tenant, institution, visit_card),
     FOREIGN KEY (tenant, institution) REFERENCES institution (tenant, code)
 ) STRICT;
