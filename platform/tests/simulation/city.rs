@@ -646,10 +646,12 @@ async fn notice(world: &World, order: &Order) {
     let record = world.outside.wallet.lock().expect("one thread").query("1900007291", MERCHANT, &out_trade_no);
     let Ok(record) = record else { return };
     let Some(transaction_id) = record["transaction_id"].as_str() else { return };
+    let amount = Fen::new(record["amount"]["total"].as_i64().expect("an amount"));
     let taken = Taken {
         out_trade_no,
         transaction_id: transaction_id.to_owned(),
-        amount: Fen::new(record["amount"]["total"].as_i64().expect("an amount")),
+        amount,
+        paid: amount,
         success_time_us: chrono::DateTime::parse_from_rfc3339(record["success_time"].as_str().expect("a time"))
             .expect("RFC 3339")
             .timestamp_micros(),
