@@ -288,6 +288,7 @@ diesel::table! {
         order_id -> Binary,
         kind -> Text,
         doc -> Text,
+        msgid -> Nullable<Text>,
         due_at_us -> BigInt,
         started_by -> Nullable<Binary>,
         done -> Bool,
@@ -314,4 +315,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(action, lease);
+diesel::allow_tables_to_appear_in_same_query!(action, lease, orders);
