@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::journey::desk::Aftermath;
@@ -62,6 +63,7 @@ pub struct Metrics {
     orders: IntGaugeVec,
     party_calls: IntCounterVec,
     batches: Histogram,
+    damaged: IntCounter,
     suspended: IntGaugeVec,
     balanced: IntGauge,
     links: IntGauge,
@@ -99,6 +101,13 @@ impl Metrics {
                     .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
             ),
         );
+        let damaged = registered(
+            &registry,
+            IntCounter::new(
+                "tongfu_desk_damaged_total",
+                "Events refused because a row could not be read or written: each needs somebody to look.",
+            ),
+        );
         let suspended = gauges(
             &registry,
             "tongfu_suspended",
@@ -117,7 +126,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // The process's own figures exist on Linux only; where they cannot be had, they are absent.
         let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
-        Metrics { registry, requests, moves, orders, party_calls, batches, suspended, balanced, links }
+        Metrics { registry, requests, moves, orders, party_calls, batches, damaged, suspended, balanced, links }
     }
 
     /// A request was answered. `route` is the template, never the path.
@@ -135,6 +144,7 @@ impl Metrics {
     /// The desk committed a batch.
     pub fn committed(&self, aftermath: &Aftermath) {
         self.batches.observe(f64::from(u32::try_from(aftermath.batch).unwrap_or(u32::MAX)));
+        self.damaged.inc_by(u64::try_from(aftermath.damaged).unwrap_or(u64::MAX));
         for (from, to, event) in &aftermath.moves {
             self.moves.with_label_values(&[*from, *to, *event]).inc();
         }
@@ -204,7 +214,7 @@ mod tests {
         metrics.answered("/mobile/v1/orders/{id}", "GET", 404, Duration::from_millis(3));
         metrics.called("bureau", "settle", "unknown");
         let moves = vec![("new", "created", "opened")];
-        metrics.committed(&Aftermath { batch: 7, moves, ..Aftermath::default() });
+        metrics.committed(&Aftermath { batch: 7, damaged: 1, moves, ..Aftermath::default() });
         metrics.set_orders(&BTreeMap::from([("paid".to_owned(), 3)]));
         metrics.set_suspended([0, 3_600_000_000, 86_400_000_000, 86_399_999_999]);
         metrics.set_balanced(true);
@@ -215,6 +225,7 @@ mod tests {
             r#"tongfu_order_moves_total{event="opened",from="new",to="created"} 1"#,
             r#"tongfu_party_calls_total{call="settle",party="bureau",result="unknown"} 1"#,
             "tongfu_desk_batch_size_count 1",
+            "tongfu_desk_damaged_total 1",
             r#"tongfu_orders{state="paid"} 3"#,
             r#"tongfu_suspended{age_bucket="under_1h"} 1"#,
             r#"tongfu_suspended{age_bucket="under_1d"} 2"#,

@@ -1,5 +1,7 @@
 //! The only place of the sandbox that asks for the time of day or for randomness; everything else is handed them.
 
+use std::time::Instant;
+
 use chrono::{DateTime, FixedOffset, Utc};
 use rand::RngCore;
 use ring::rand::SystemRandom;
@@ -16,6 +18,7 @@ pub fn china() -> FixedOffset {
 }
 
 /// `length` random bytes as upper-case hexadecimal digits (so twice as many characters).
+#[expect(clippy::disallowed_methods, reason = "this is the sandbox's source of randomness")]
 pub fn random_hex(length: usize) -> String {
     let mut bytes = vec![0_u8; length];
     rand::rng().fill_bytes(&mut bytes);
@@ -26,4 +29,22 @@ pub fn random_hex(length: usize) -> String {
 #[expect(clippy::disallowed_methods, reason = "this is the sandbox's source of randomness")]
 pub fn system_random() -> SystemRandom {
     SystemRandom::new()
+}
+
+/// The randomness that RSA key pairs are made from.
+#[expect(clippy::disallowed_types, reason = "this is the sandbox's source of randomness")]
+pub fn key_random() -> rsa::rand_core::OsRng {
+    rsa::rand_core::OsRng
+}
+
+/// The randomness that SM2 seals with.
+#[expect(clippy::disallowed_types, reason = "this is the sandbox's source of randomness")]
+pub fn seal_random() -> sm2::elliptic_curve::common::getrandom::SysRng {
+    sm2::elliptic_curve::common::getrandom::SysRng
+}
+
+/// A reading that nobody sets, to measure how long something takes.
+#[expect(clippy::disallowed_methods, reason = "this is the sandbox's clock")]
+pub fn steady() -> Instant {
+    Instant::now()
 }

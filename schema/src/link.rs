@@ -426,6 +426,7 @@ mod tests {
             refund_no: "R1".into(),
             order_id,
             state: "done".into(),
+            replaced_by_order: None,
             amount_fen: Fen::new(1),
             reason: None,
         };

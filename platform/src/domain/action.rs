@@ -163,6 +163,14 @@ pub enum News {
 }
 
 impl Action {
+    /// The number of the bureau message it sends, where it sends one that moves money.
+    pub fn msgid(&self) -> Option<&str> {
+        match self {
+            Action::Settle { msgid } | Action::Reverse { msgid, .. } | Action::Undo { msgid, .. } => Some(msgid),
+            _ => None,
+        }
+    }
+
     /// The word that is stored, logged and counted.
     pub const fn kind(&self) -> &'static str {
         match self {

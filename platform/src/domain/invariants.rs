@@ -2,6 +2,7 @@
 //! `platform ledger verify` and the metrics all ask the same functions, so a night alert names a sentence of this page.
 
 use schema::money::{Fen, Overflow};
+use schema::split::Split;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Order, State};
@@ -78,18 +79,10 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     let mut broken = |invariant: Invariant, found: String| {
         violations.push(Violation { invariant, of: order.id.to_string(), found });
     };
-    if let Some(price) = &order.price
-        && !price.split.sums_to(order.bill.amount)
-    {
-        broken(Invariant::SplitSums, format!("{:?} against {:?}", price.split, order.bill.amount));
+    if let Some(split) = unsound_split(order) {
+        broken(Invariant::SplitSums, format!("{split:?} against {:?}", order.bill.amount));
     }
-    if let Some(settled) = order.state.settled()
-        && !settled.split.sums_to(order.bill.amount)
-        && !matches!(order.state, State::UndoingInsurance { .. } | State::AskingUndo { .. } | State::Suspended { .. })
-    {
-        broken(Invariant::SplitSums, format!("{:?} against {:?}", settled.split, order.bill.amount));
-    }
-    if !super::posting::sums_to_zero(books.postings) {
+    if !postings_balance(books.postings) {
         broken(Invariant::PostingsBalance, "the order's postings do not sum to zero".into());
     }
     let place = order.state.place();
@@ -110,7 +103,7 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if order.refunded.is_negative() || order.refunding.is_negative() || gives_back_too_much(order) {
         broken(Invariant::RefundsWithinPaid, format!("refunded {:?}, refunding {:?}", order.refunded, order.refunding));
     }
-    if order.insured.is_some() && order.state.taken().is_some() && order.state.settled().is_none() {
+    if !insurance_before_cash(order) {
         broken(Invariant::InsuranceBeforeCash, "cash is held without a settled insurance leg".into());
     }
     let (count, highest) = books.records;
@@ -127,6 +120,34 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
         broken(Invariant::PaidAsSeen, format!("{:?} against {:?}", settled.split, authorised.split));
     }
     violations
+}
+
+/// The first sentence that a decision would break by itself: what the order would be, and what would be posted with
+/// it. Everything else needs the stored rows ([`check`]).
+pub fn broken_by(next: &Order, postings: &[Posting]) -> Option<Invariant> {
+    let sound = [
+        (Invariant::PostingsBalance, postings_balance(postings)),
+        (Invariant::SplitSums, unsound_split(next).is_none()),
+        (Invariant::InsuranceBeforeCash, insurance_before_cash(next)),
+    ];
+    sound.into_iter().find(|(_, holds)| !holds).map(|(invariant, _)| invariant)
+}
+
+/// A split of the order that is none of its bill. What the bureau settled otherwise is on its way back.
+fn unsound_split(order: &Order) -> Option<Split> {
+    let priced = order.price.as_ref().map(|price| price.split);
+    let undoing =
+        matches!(order.state, State::UndoingInsurance { .. } | State::AskingUndo { .. } | State::Suspended { .. });
+    let settled = order.state.settled().filter(|_| !undoing).map(|settled| settled.split);
+    priced.into_iter().chain(settled).find(|split| !split.sums_to(order.bill.amount))
+}
+
+fn postings_balance(postings: &[Posting]) -> bool {
+    super::posting::sums_to_zero(postings)
+}
+
+fn insurance_before_cash(order: &Order) -> bool {
+    order.insured.is_none() || order.state.taken().is_none() || order.state.settled().is_some()
 }
 
 fn gives_back_too_much(order: &Order) -> bool {

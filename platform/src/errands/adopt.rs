@@ -1,5 +1,6 @@
 //! Leases: this process says every second that it lives; the actions of a process that no longer does are adopted and
-//! asked about. A process that could not say so for three seconds sends nothing outside until it can.
+//! asked about. A process that could not say so for three seconds sends nothing outside until it can
+//! ([`super::lease`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +35,9 @@ pub async fn round(
     dead_after_ms: i64,
 ) -> Result<(), Refusal> {
     let now_us = ground.clock.now_us();
+    let reading_us = performer.lease().reading_us();
     ground.read(move |store| store.renew_lease(me, now_us)).await?;
+    performer.lease().renewed(reading_us);
     loop {
         let dead_before_us = now_us - dead_after_ms * 1000;
         let adopted = ground.read(move |store| store.adopt(me, dead_before_us, ADOPTED_MAX)).await?;

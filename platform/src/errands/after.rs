@@ -7,7 +7,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::perform::Performer;
 use crate::journey::Ground;
-use crate::journey::desk::Aftermath;
+use crate::journey::desk::{Aftermath, Start};
 
 /// Receives what the desk committed, in commit order, until the desk ends.
 pub async fn run(
@@ -19,8 +19,8 @@ pub async fn run(
 ) {
     while let Some(aftermath) = commits.recv().await {
         seen(&aftermath);
-        for due in aftermath.start {
-            performer.start(due);
+        for Start { due, order } in aftermath.start {
+            performer.start(due, Some(order));
         }
         for (tenant, user, bell) in aftermath.bells {
             ground.ephemeral.ring(tenant, user, bell);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use schema::money::Fen;
 use schema::refusal::Refusal;
@@ -21,11 +21,11 @@ const SUSPENDED_MAX: u32 = 10_000;
 /// Runs for ever.
 pub async fn run(ground: Arc<Ground>, metrics: Arc<Metrics>) {
     loop {
-        let started = Instant::now();
+        let started = ground.clock.steady();
         if let Err(refusal) = round(&ground, &metrics).await {
             tracing::warn!(%refusal, "the books could not be looked at");
         }
-        tokio::time::sleep(EVERY.max(started.elapsed().saturating_mul(REST))).await;
+        tokio::time::sleep(EVERY.max(ground.clock.steady().saturating_sub(started).saturating_mul(REST))).await;
     }
 }
 

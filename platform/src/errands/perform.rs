@@ -1,16 +1,18 @@
 //! Makes the calls that actions stand for. Each institution and each bureau has its own bound on calls under way, so
-//! a slow one delays only its own orders.
+//! a slow one delays only its own orders. While this process's lease does not hold, nothing is sent ([`Lease`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use schema::ids::TenantId;
+use schema::ids::{InstitutionCode, TenantId};
 use schema::refusal::{Code, Refusal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::lease::Lease;
 use crate::domain::action::Action;
+use crate::domain::order::Order;
 use crate::journey::Ground;
 use crate::journey::perform::{answer, perform, unknown};
 use crate::store::DueAction;
@@ -18,6 +20,7 @@ use crate::store::DueAction;
 /// Performs actions in tasks of their own.
 pub struct Performer {
     ground: Arc<Ground>,
+    lease: Lease,
     bounds: Mutex<HashMap<Party, Arc<Semaphore>>>,
     calls: Mutex<JoinSet<()>>,
 }
@@ -28,21 +31,25 @@ enum Party {
     Bureau(TenantId),
     Wallet(TenantId),
     Sms(TenantId),
-    /// An institution's bound is its link's own queue.
-    Institution,
+    Institution(TenantId, InstitutionCode),
     Nobody,
 }
 
 impl Performer {
-    /// A performer on this ground.
+    /// A performer on this ground. It sends nothing before the lease was renewed ([`super::adopt`]).
     pub fn new(ground: Arc<Ground>) -> Arc<Performer> {
-        Arc::new(Performer { ground, bounds: Mutex::default(), calls: Mutex::default() })
+        let lease = Lease::new(Arc::clone(&ground.clock));
+        Arc::new(Performer { ground, lease, bounds: Mutex::default(), calls: Mutex::default() })
     }
 
-    /// Starts one action that this process has marked as its own.
-    pub fn start(self: &Arc<Self>, due: DueAction) {
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Starts one action that this process has marked as its own; `order` as the commit that did so left it.
+    pub fn start(self: &Arc<Self>, due: DueAction, order: Option<Arc<Order>>) {
         let performer = Arc::clone(self);
-        self.spawn(async move { performer.run(due).await });
+        self.spawn(async move { performer.run(due, order).await });
     }
 
     /// Takes over an action of a dead process: it may have happened, so it is asked about and never sent again.
@@ -52,7 +59,7 @@ impl Performer {
             if unknown(&due).is_some() {
                 performer.ask_instead(&due).await;
             } else {
-                performer.run(due).await;
+                performer.run(due, None).await;
             }
         });
     }
@@ -82,19 +89,34 @@ impl Performer {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, due: DueAction) {
-        let bound = self.bound(&due);
-        let permit = bound.acquire().await;
-        let outcome = perform(&self.ground, &due).await;
-        drop(permit);
-        if let Err(refusal) = outcome {
-            if decided(&refusal) {
+    async fn run(&self, due: DueAction, order: Option<Arc<Order>>) {
+        match self.call(&due, order).await {
+            Some(Err(refusal)) if decided(&refusal) => {
                 tracing::debug!(action = due.action.action.kind(), order = %due.action.order, %refusal, "late answer");
-            } else {
+            }
+            Some(Err(refusal)) => {
                 tracing::warn!(action = due.action.action.kind(), order = %due.action.order, %refusal, "not answered");
                 self.ask_instead(&due).await;
             }
+            Some(Ok(())) | None => {}
         }
+    }
+
+    /// Makes the call when its party has room and the lease holds; `None` if it is no longer ours to make.
+    async fn call(&self, due: &DueAction, order: Option<Arc<Order>>) -> Option<Result<(), Refusal>> {
+        let bound = self.bound(due);
+        let at_once = bound.try_acquire();
+        // While this one waits the order may move on, so it is read again.
+        let order = order.filter(|_| at_once.is_ok());
+        let _permit = match at_once {
+            Ok(permit) => Ok(permit),
+            Err(_) => bound.acquire().await,
+        };
+        let called = self.lease.while_held(&self.ground, due, perform(&self.ground, due, order)).await;
+        if called.is_none() {
+            tracing::warn!(action = due.action.action.kind(), order = %due.action.order, "is another process's now");
+        }
+        called
     }
 
     /// The call may have been made but its answer was not decided: what the desk hears instead is "unknown", or the
@@ -103,16 +125,16 @@ impl Performer {
         let wait = Duration::from_millis(u64::try_from(self.ground.settings.deadlines.ask_again_ms).unwrap_or(1000));
         loop {
             let outcome = match unknown(due) {
-                Some(what) => answer(&self.ground, due, what).await,
+                Some(what) => Some(answer(&self.ground, due, what).await),
                 None => {
                     tokio::time::sleep(wait).await;
-                    perform(&self.ground, due).await
+                    self.call(due, None).await
                 }
             };
             match outcome {
-                Ok(()) => return,
-                Err(refusal) if decided(&refusal) => return,
-                Err(refusal) => {
+                None | Some(Ok(())) => return,
+                Some(Err(refusal)) if decided(&refusal) => return,
+                Some(Err(refusal)) => {
                     tracing::warn!(action = due.action.action.kind(), order = %due.action.order, %refusal, "again");
                     tokio::time::sleep(wait).await;
                 }
@@ -122,19 +144,21 @@ impl Performer {
 
     fn bound(&self, due: &DueAction) -> Arc<Semaphore> {
         let limits = &self.ground.settings.limits;
-        let party = party(due.tenant, &due.action.action);
+        let party = party(due);
         let most = match party {
             Party::Bureau(_) => limits.bureau_calls,
             Party::Wallet(_) | Party::Sms(_) => limits.bureau_calls * 4,
-            Party::Institution | Party::Nobody => Semaphore::MAX_PERMITS,
+            Party::Institution(..) => limits.institution_calls,
+            Party::Nobody => Semaphore::MAX_PERMITS,
         };
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(bounds.entry(party).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
 }
 
-fn party(tenant: TenantId, action: &Action) -> Party {
-    match action {
+fn party(due: &DueAction) -> Party {
+    let tenant = due.tenant;
+    match &due.action.action {
         Action::Settle { .. }
         | Action::Reverse { .. }
         | Action::AskSettle { .. }
@@ -150,7 +174,7 @@ fn party(tenant: TenantId, action: &Action) -> Party {
         | Action::Release { .. }
         | Action::Tell { .. }
         | Action::AskTell { .. }
-        | Action::TellUndone { .. } => Party::Institution,
+        | Action::TellUndone { .. } => Party::Institution(tenant, due.institution.clone()),
         Action::Ripple { .. }
         | Action::SettleDue
         | Action::Replace { .. }

@@ -1,8 +1,6 @@
 //! Around every request: a trace id, a span, one line in the log, one observation, and every refusal as problem
 //! details. Bodies and ids of people are never logged; the route is logged as its template.
 
-use std::time::Instant;
-
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -66,8 +64,8 @@ pub(super) async fn traced(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
     let shared = Shared::of(request.request());
+    let started = shared.ground.clock.steady();
     let trace_id = offered(request.headers()).unwrap_or_else(|| fresh(shared.ground.clock.as_ref()));
     let method = request.method().clone();
     let route = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
@@ -84,7 +82,7 @@ pub(super) async fn traced(
     if !headers.contains_key(header::CACHE_CONTROL) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let (status, took) = (response.status().as_u16(), started.elapsed());
+    let (status, took) = (response.status().as_u16(), shared.ground.clock.steady().saturating_sub(started));
     shared.metrics.answered(&route, method.as_str(), status, took);
     span.in_scope(|| log(status, u64::try_from(took.as_millis()).unwrap_or(u64::MAX), refusal.as_ref()));
     Ok(response)

@@ -5,7 +5,7 @@ use schema::personal::{Openid, Personal as _};
 use schema::refusal::{Code, Refusal};
 
 use super::desk::What;
-use super::perform::Job;
+use super::job::Job;
 use crate::domain::order::{Event, Taken};
 use crate::parties::answer::Answer;
 use crate::parties::wallet::{self, PrepayRequest, TradeState};

@@ -3,17 +3,19 @@
 //! [`Desk::step`] takes a batch of [`Command`]s of one tenant, loads what they need, decides each with the pure tables
 //! of `domain`, and has everything written in **one commit**; only then anybody is answered. Nothing that calls out,
 //! waits or is async happens here. In production one thread feeds it with whatever queued while the last commit ran
-//! ([`Thread`]); a simulation calls it inline ([`Inline`]).
+//! ([`Thread`]); a simulation feeds it batches of its own.
 //!
-//! A repeated event conflicts on its id; a change that was decided on rows that moved is decided again; after an
-//! unknown commit the event ids are read back before anyone is answered.
+//! A repeated event conflicts on its id; a change that was decided on rows that moved is decided again; a batch with a
+//! row that cannot be read or written is halved until that one alone is refused; after an unknown commit the event ids
+//! are read back before anyone is answered, and again later if that fails too ([`Desk::look_back`]).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset};
+use schema::bill::LineResult;
 use schema::event::{CloudEvent, RefundStep, Transition};
 use schema::his::ClaimAnswer;
 use schema::ids::{
@@ -30,11 +32,13 @@ use crate::clock::Clock;
 use crate::domain::action::Planned;
 use crate::domain::bill::BillState;
 use crate::domain::deadline::Rules;
+use crate::domain::invariants::{self, Invariant};
 use crate::domain::order::{self, Carry, Event, Given, Insured, Order, Owner, Place, State, Why};
-use crate::domain::posting::{self, Posting};
 use crate::domain::refund::{self, Refund, RefundEvent};
+use crate::domain::settlement::Settlement;
 use crate::store::{
-    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, OrderWrite, Subject, Want, Written,
+    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, OrderWrite, StoreError, Subject, Want,
+    Written,
 };
 
 /// Something to be decided.
@@ -125,7 +129,7 @@ impl Outcome {
 #[derive(Debug, Default)]
 pub struct Aftermath {
     /// Actions this process has started with the commit.
-    pub start: Vec<DueAction>,
+    pub start: Vec<Start>,
     /// Phones to wake.
     pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
     /// There are new records to publish.
@@ -136,6 +140,17 @@ pub struct Aftermath {
     pub moves: Vec<(&'static str, &'static str, &'static str)>,
     /// How many events the commit carried.
     pub batch: usize,
+    /// How many were refused because a row could not be read or written.
+    pub damaged: usize,
+}
+
+/// An action that this process has started with a commit.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The action.
+    pub due: DueAction,
+    /// Its order as the commit left it.
+    pub order: Arc<Order>,
 }
 
 /// What the desk must know of a tenant's bureau.
@@ -151,6 +166,8 @@ pub trait Door: Send + Sync {
     async fn ask(&self, command: Command) -> Outcome;
     /// An answer from a party or a wallet's notice: never shed.
     async fn tell(&self, command: Command) -> Outcome;
+    /// Sets going what commits of unknown outcome turn out to have left ([`Desk::look_back`]).
+    async fn look_back(&self);
 }
 
 /// The desk.
@@ -161,6 +178,14 @@ pub struct Desk {
     me: ProcessId,
     dialects: Arc<dyn Dialects>,
     message_numbers: AtomicU64,
+    unsettled: Mutex<Vec<Unsettled>>,
+}
+
+/// An event whose commit is unknown and could not be read back yet.
+struct Unsettled {
+    tenant: TenantId,
+    event_id: EventId,
+    aftermath: Aftermath,
 }
 
 /// The platform's own range of message sequence numbers, 5000–8999: HIS of the same institution number from 0001, and
@@ -192,7 +217,8 @@ impl Desk {
         dialects: Arc<dyn Dialects>,
     ) -> Desk {
         let start = u64::from(clock.below(MESSAGE_NUMBERS as u32));
-        Desk { store, clock, rules, me, dialects, message_numbers: AtomicU64::new(start) }
+        let message_numbers = AtomicU64::new(start);
+        Desk { store, clock, rules, me, dialects, message_numbers, unsettled: Mutex::default() }
     }
 
     /// Decides a batch of one tenant's commands in one commit (more only where rows moved in between).
@@ -220,6 +246,9 @@ impl Desk {
     }
 
     fn round(&self, pending: &mut [Pending], open: &[usize], aftermath: &mut Aftermath) {
+        for &at in open {
+            pending[at].decided = None;
+        }
         let wants: Vec<Want> = open.iter().map(|&at| want(&pending[at].command)).collect();
         let commit = self.store.transact(&wants, &mut |loaded| {
             open.iter()
@@ -233,24 +262,12 @@ impl Desk {
         });
         let written = match commit {
             Commit::Committed(written) => written,
-            Commit::Refused(error) => {
-                let refusal = super::unavailable(error);
-                for &at in open {
-                    pending[at].outcome = Some(Outcome::Refused(refusal.clone()));
-                }
-                return;
-            }
+            Commit::Refused(error) => return self.refused(pending, open, aftermath, error),
             // Durable events keep what was decided; the others are decided again in the next round, where keys, bills
             // and closed actions make a repeat harmless.
             Commit::Unknown(error) => match self.read_back(pending, open) {
                 Some(landed) => landed,
-                None => {
-                    for &at in open {
-                        let refusal = Refusal::new(Code::OutcomeUnknown, error.to_string());
-                        pending[at].outcome = Some(Outcome::Refused(refusal));
-                    }
-                    return;
-                }
+                None => return self.unknown(pending, open, &error),
             },
         };
         for (&at, written) in open.iter().zip(written) {
@@ -260,6 +277,68 @@ impl Desk {
                 pending[at].outcome = Some(decided.outcome);
             }
         }
+    }
+
+    /// Nothing of a batch was written.
+    ///
+    /// One row that cannot be read or written refuses the whole batch, so it is halved until that row stands alone. A
+    /// store that is locked, full or gone refuses every half alike: trying on would only keep everybody waiting, so all
+    /// are told at once to come back.
+    fn refused(&self, pending: &mut [Pending], open: &[usize], aftermath: &mut Aftermath, error: StoreError) {
+        if let StoreError::Damaged(why) = &error {
+            if open.len() > 1 {
+                let (first, second) = open.split_at(open.len() / 2);
+                self.round(pending, first, aftermath);
+                self.round(pending, second, aftermath);
+                return;
+            }
+            tracing::warn!(why, "an event is refused alone: a row cannot be read or written");
+            aftermath.damaged += open.len();
+        }
+        let refusal = super::unavailable(error);
+        for &at in open {
+            pending[at].outcome = Some(Outcome::Refused(refusal.clone()));
+        }
+    }
+
+    /// Nobody can say whether a batch is durable. Its callers are told so; what it may have set going is kept until
+    /// somebody can, because the actions it may have started are marked as this process's and nobody else starts them.
+    fn unknown(&self, pending: &mut [Pending], open: &[usize], error: &StoreError) {
+        let mut unsettled = self.unsettled();
+        for &at in open {
+            let Pending { command, outcome, decided } = &mut pending[at];
+            *outcome = Some(Outcome::Refused(Refusal::new(Code::OutcomeUnknown, error.to_string())));
+            if let Some(Decided { aftermath, .. }) = decided.take()
+                && !aftermath.is_empty()
+            {
+                unsettled.push(Unsettled { tenant: command.tenant, event_id: command.event_id, aftermath });
+            }
+        }
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, Vec<Unsettled>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether [`Desk::look_back`] has anything to look for.
+    pub fn has_unsettled(&self) -> bool {
+        !self.unsettled().is_empty()
+    }
+
+    /// Reads back what no one could say at the time, and returns what is to happen because of what did land. What
+    /// still cannot be read is kept for the next time. May be called beside [`Desk::step`].
+    pub fn look_back(&self) -> Aftermath {
+        let waiting = std::mem::take(&mut *self.unsettled());
+        let mut aftermath = Aftermath::default();
+        for event in waiting {
+            match self.store.landed(event.tenant, &[event.event_id]) {
+                Ok(true) => aftermath.merge(event.aftermath),
+                // Nothing of it is there: its caller was told "unknown" and asks again.
+                Ok(false) => {}
+                Err(_) => self.unsettled().push(event),
+            }
+        }
+        aftermath
     }
 
     /// Event by event, whether a batch whose commit was unknown is durable. `None` while nobody can say.
@@ -350,8 +429,8 @@ impl Desk {
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
         let carry = carry.as_deref().cloned();
         let decision = order::open(*id, command.tenant, *payer, merchant, insured, carry, &given)?;
-        let change = Seen { before: None, event: "opened", event_doc: "{}".to_owned() };
-        self.write(command, change, decision, loaded, Vec::new())
+        let seen = Seen { before: None, event: "opened", event_doc: "{}".to_owned() };
+        self.write(command, seen, decision, loaded, Brought::default())
     }
 
     fn order_event(&self, command: &Command, event: &Event, loaded: &Loaded) -> Result<Parts, Refusal> {
@@ -360,19 +439,18 @@ impl Desk {
         let fresh = self.fresh(&msgid);
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
         let decision = order::next(order, event, &given)?;
-        let before = Seen { before: Some(order), event: event.kind(), event_doc: doc(event)? };
-        let (mut change, outcome, aftermath) = self.write(command, before, decision, loaded, Vec::new())?;
-        match event {
+        let seen = Seen { before: Some(order), event: event.kind(), event_doc: doc(event)? };
+        let brought = match event {
             Event::SettleDone(settlement) | Event::SettleFound(settlement) => {
-                change.settlement = Some(settlement.clone());
+                Brought { settlement: Some(settlement.clone()), ..Brought::default() }
             }
             Event::PriceCame(came) => {
-                let number = change.order.as_ref().and_then(|write| write.after.price.as_ref().map(|p| p.number));
-                change.price_lines = number.map(|number| (number, came.lines.clone()));
+                let number = decision.next.price.as_ref().map(|price| price.number);
+                Brought { price_lines: number.map(|number| (number, came.lines.clone())), ..Brought::default() }
             }
-            _ => {}
-        }
-        Ok((change, outcome, aftermath))
+            _ => Brought::default(),
+        };
+        self.write(command, seen, decision, loaded, brought)
     }
 
     fn refund_event(
@@ -408,8 +486,8 @@ impl Desk {
             actions: decided.actions.into_iter().chain(order_decision.actions).collect(),
             ..order_decision
         };
-        let before = Seen { before: Some(order), event: event.kind(), event_doc };
-        self.write(command, before, decision, loaded, vec![decided.next])
+        let seen = Seen { before: Some(order), event: event.kind(), event_doc };
+        self.write(command, seen, decision, loaded, Brought { refund: Some(decided.next), ..Brought::default() })
     }
 
     fn claim(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
@@ -446,26 +524,23 @@ impl Desk {
         written: Seen<'_>,
         decision: order::Decision,
         loaded: &Loaded,
-        mut refunds: Vec<Refund>,
+        brought: Brought,
     ) -> Result<Parts, Refusal> {
-        let mut decision = decision;
-        if let Some(broken) = broken(&decision) {
-            // One order whose books would not hold is stopped; nobody else's is.
-            decision = halted(written.before, decision, broken)?;
-        }
+        let (decision, brought) = match invariants::broken_by(&decision.next, &decision.postings) {
+            None => (decision, brought),
+            // One order whose books would not hold is stopped; nobody else's is. Nothing that the event brought is
+            // written beside it, or a refund would be done while the books do not say so: history keeps the event.
+            Some(broken) => (halted(written.before, decision, broken)?, Brought::default()),
+        };
         let order::Decision { next, postings, actions, refund } = decision;
-        refunds.extend(refund);
+        let refunds: Vec<Refund> = brought.refund.into_iter().chain(refund).collect();
         let from = written.before.map(|order| order.state.place().word());
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
         let bill = bill_change(written.before, &next);
         let actions = self.planned(command, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
-        aftermath.start = actions
-            .iter()
-            .filter(|action| action.started_by.is_some())
-            .map(|action| DueAction { tenant: command.tenant, action: action.clone(), attempts: 0 })
-            .collect();
+        aftermath.start = started(command.tenant, &next, &actions);
         let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
         aftermath.bells.push((command.tenant, next.payer, bell));
         aftermath.moves.push((from.unwrap_or("new"), to, written.event));
@@ -484,6 +559,8 @@ impl Desk {
             person,
             refunds,
             postings,
+            settlement: brought.settlement,
+            price_lines: brought.price_lines,
             actions,
             ..Change::default()
         };
@@ -532,6 +609,9 @@ impl Desk {
         }
     }
 
+    /// Two processes of one platform may draw the same one, and so may one process after a restart or 4000 messages
+    /// within a second; the commit notices, and the event is decided again with the next.
+    ///
     /// 发送方报文ID: institution (12) ‖ yyyyMMddHHmmss in China ‖ four digits of our own range.
     fn message_number(&self, institution: &InstitutionCode) -> String {
         let number = self.message_numbers.fetch_add(1, Ordering::Relaxed) % MESSAGE_NUMBERS + FIRST_MESSAGE_NUMBER;
@@ -546,6 +626,29 @@ struct Fresh {
 }
 
 type Parts = (Change, Outcome, Aftermath);
+
+/// What an event brought for tables of its own.
+#[derive(Default)]
+struct Brought {
+    refund: Option<Refund>,
+    settlement: Option<Box<Settlement>>,
+    price_lines: Option<(u32, Vec<LineResult>)>,
+}
+
+fn started(tenant: TenantId, order: &Order, actions: &[NewAction]) -> Vec<Start> {
+    let started: Vec<&NewAction> = actions.iter().filter(|action| action.started_by.is_some()).collect();
+    if started.is_empty() {
+        return Vec::new();
+    }
+    let shared = Arc::new(order.clone());
+    let due = |action: &NewAction| DueAction {
+        tenant,
+        action: action.clone(),
+        institution: order.bill.institution.clone(),
+        attempts: 0,
+    };
+    started.into_iter().map(|action| Start { due: due(action), order: Arc::clone(&shared) }).collect()
+}
 
 /// The event as history keeps it, and the order it was decided upon.
 struct Seen<'a> {
@@ -625,34 +728,13 @@ fn bill_change(before: Option<&Order>, next: &Order) -> Option<(BillId, BillStat
     }
 }
 
-/// The invariants a decision can break by itself; everything else is checked over stored rows.
-fn broken(decision: &order::Decision) -> Option<&'static str> {
-    use crate::domain::invariants::Invariant;
-    if !posting::sums_to_zero(&decision.postings) {
-        return Some(Invariant::PostingsBalance.id());
-    }
-    if decision.next.price.as_ref().is_some_and(|price| !price.split.sums_to(decision.next.bill.amount)) {
-        return Some(Invariant::SplitSums.id());
-    }
-    if decision.next.insured.is_some()
-        && decision.next.state.taken().is_some()
-        && decision.next.state.settled().is_none()
-    {
-        return Some(Invariant::InsuranceBeforeCash.id());
-    }
-    None
-}
-
-fn halted(
-    before: Option<&Order>,
-    decision: order::Decision,
-    invariant: &'static str,
-) -> Result<order::Decision, Refusal> {
+fn halted(before: Option<&Order>, decision: order::Decision, invariant: Invariant) -> Result<order::Decision, Refusal> {
+    let invariant = invariant.id();
     let Some(before) = before else {
         return Err(Refusal::new(Code::Internal, format!("{invariant} would be broken by opening")));
     };
     tracing::error!(invariant, order = %before.id, "an invariant would be broken: the order is suspended");
-    let from = Box::new(before.state.clone());
+    let from = Box::new(before.state.stood().clone());
     let why = Why::Broken { invariant: invariant.to_owned() };
     Ok(order::Decision {
         next: Order {
@@ -662,7 +744,7 @@ fn halted(
             deadline_at_us: None,
             ..before.clone()
         },
-        postings: Vec::<Posting>::new(),
+        postings: Vec::new(),
         actions: Vec::new(),
         refund: None,
     })
@@ -720,6 +802,7 @@ impl Aftermath {
         self.bills.extend(other.bills);
         self.moves.extend(other.moves);
         self.records |= other.records;
+        self.damaged += other.damaged;
     }
 
     /// Nothing to do afterwards.
@@ -736,6 +819,8 @@ struct Queued {
 
 /// The desk on a thread of its own: a batch is whatever queued while the last commit ran.
 pub struct Thread {
+    desk: Arc<Desk>,
+    after: mpsc::UnboundedSender<Aftermath>,
     queue: mpsc::UnboundedSender<Queued>,
     from_outside: Arc<AtomicUsize>,
     from_outside_max: usize,
@@ -753,6 +838,8 @@ impl Thread {
         let (queue, mut waiting) = mpsc::unbounded_channel::<Queued>();
         let from_outside = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&from_outside);
+        let desk = Arc::new(desk);
+        let (kept_desk, kept_after) = (Arc::clone(&desk), after.clone());
         let work = move || {
             let mut batch = Vec::with_capacity(batch_max);
             while waiting.blocking_recv_many(&mut batch, batch_max) > 0 {
@@ -772,7 +859,8 @@ impl Thread {
             }
         };
         let handle = std::thread::Builder::new().name("desk".into()).spawn(work)?;
-        Ok(Arc::new(Thread { queue, from_outside, from_outside_max, handle: Mutex::new(Some(handle)) }))
+        let handle = Mutex::new(Some(handle));
+        Ok(Arc::new(Thread { desk: kept_desk, after: kept_after, queue, from_outside, from_outside_max, handle }))
     }
 
     /// Whether the thread has ended (a bug: it never does while the process lives).
@@ -812,30 +900,16 @@ impl Door for Thread {
     async fn tell(&self, command: Command) -> Outcome {
         self.queue(command, false).await
     }
-}
 
-/// The desk called inline, one command a commit: for simulations.
-pub struct Inline {
-    desk: Desk,
-    after: mpsc::UnboundedSender<Aftermath>,
-}
-
-impl Inline {
-    /// Wraps a desk.
-    pub fn new(desk: Desk, after: mpsc::UnboundedSender<Aftermath>) -> Arc<Inline> {
-        Arc::new(Inline { desk, after })
-    }
-}
-
-#[async_trait]
-impl Door for Inline {
-    async fn ask(&self, command: Command) -> Outcome {
-        self.tell(command).await
-    }
-
-    async fn tell(&self, command: Command) -> Outcome {
-        let (mut outcomes, aftermath) = self.desk.step(vec![command]);
-        let _ = self.after.send(aftermath);
-        outcomes.pop().unwrap_or(Outcome::Done)
+    async fn look_back(&self) {
+        if !self.desk.has_unsettled() {
+            return;
+        }
+        // Only reads, so the thread that writes need not stop for it.
+        let (desk, after) = (Arc::clone(&self.desk), self.after.clone());
+        let looked = tokio::task::spawn_blocking(move || after.send(desk.look_back()).is_ok());
+        if looked.await.is_err() {
+            tracing::error!("looking back at unknown commits ended early");
+        }
     }
 }

@@ -33,6 +33,7 @@ pub mod bills;
 pub mod code;
 pub mod collect;
 pub mod desk;
+pub mod job;
 pub mod open;
 pub mod pay;
 pub mod people;

@@ -14,7 +14,7 @@ use schema::seal::{Lookup, Sealed};
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Command, What, china_time};
-use super::perform::Job;
+use super::job::Job;
 use super::{Ground, Tenant};
 use crate::domain::action::News;
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};

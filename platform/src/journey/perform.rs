@@ -3,52 +3,27 @@
 //! What each action does stands in the file of its step; this is only the list. An adopted action of a dead process is
 //! not performed: [`unknown`] says which event stands for "we do not know", and the table asks.
 
+use std::sync::Arc;
+
 use schema::ids::EventId;
-use schema::refusal::Refusal;
+use schema::refusal::{Code, Refusal};
 
 use super::desk::{Command, What};
-use super::{Ground, Tenant, collect, people, price, refund, replace, settle, tell};
+use super::job::Job;
+use super::{Ground, collect, people, price, refund, replace, settle, tell};
 use crate::domain::action::Action;
 use crate::domain::order::{Event, Order};
 use crate::domain::refund::RefundEvent;
-use crate::store::{DueAction, NewAction};
-
-/// What a performer has at hand.
-pub struct Job<'a> {
-    /// The ground.
-    pub ground: &'a Ground,
-    /// The tenant.
-    pub tenant: &'a Tenant,
-    /// The order as stored.
-    pub order: &'a Order,
-    /// The action's row.
-    pub row: &'a NewAction,
-    /// How often it was postponed.
-    pub attempts: i64,
-}
-
-impl Job<'_> {
-    /// Something about the order happened.
-    pub fn event(&self, event: Event) -> What {
-        What::Order(self.order.id, event)
-    }
-
-    /// Tries the same row again, later and later.
-    pub fn again(&self) -> What {
-        let wait_ms = self.ground.settings.deadlines.ask_again_ms << self.attempts.clamp(0, 6);
-        What::Postpone(self.ground.clock.now_us() + wait_ms.min(300_000) * 1000)
-    }
-}
+use crate::store::DueAction;
 
 /// Performs the action and tells the desk. Returns the desk's refusal of the answer, for the log; whatever happens,
-/// the row stays until an answer was decided.
-pub async fn perform(ground: &Ground, due: &DueAction) -> Result<(), Refusal> {
+/// the row stays until an answer was decided. `known` is the order as the commit that started the action left it;
+/// without it the order is read.
+pub async fn perform(ground: &Ground, due: &DueAction, known: Option<Arc<Order>>) -> Result<(), Refusal> {
     let tenant = ground.tenants.get(due.tenant)?;
-    let order_id = due.action.order;
-    let tenant_id = due.tenant;
-    let order = ground.read(move |store| store.order(tenant_id, order_id)).await?;
-    let Some(order) = order else {
-        return Err(Refusal::new(schema::refusal::Code::Internal, format!("action of a missing order {order_id}")));
+    let order = match known {
+        Some(order) => order,
+        None => stored(ground, due).await?,
     };
     let job = Job { ground, tenant: &tenant, order: &order, row: &due.action, attempts: due.attempts };
     let what = match &due.action.action {
@@ -80,6 +55,12 @@ pub async fn perform(ground: &Ground, due: &DueAction) -> Result<(), Refusal> {
         Action::Ripple { person, except } => price::ripple(&job, *person, *except).await?,
     };
     answer(ground, due, what).await
+}
+
+async fn stored(ground: &Ground, due: &DueAction) -> Result<Arc<Order>, Refusal> {
+    let (tenant, id) = (due.tenant, due.action.order);
+    let order = ground.read(move |store| store.order(tenant, id)).await?;
+    order.map(Arc::new).ok_or_else(|| Refusal::new(Code::Internal, format!("action of a missing order {id}")))
 }
 
 /// Tells the desk what came of an action.

@@ -7,8 +7,8 @@ use schema::refusal::{Code, Refusal};
 use schema::seal::{Lookup, Sealed};
 
 use super::desk::{Command, What};
+use super::job::Job;
 use super::people::{self, BoundPerson};
-use super::perform::Job;
 use super::{Ground, Tenant};
 use crate::domain::order::{Event, Inputs, PriceCame};
 use crate::parties::answer::Answer;

@@ -6,7 +6,7 @@ use schema::refusal::{Code, Refusal};
 
 use super::Ground;
 use super::desk::{Command, Outcome, What};
-use super::perform::Job;
+use super::job::Job;
 use crate::domain::bill::BillState;
 use crate::domain::order::{BilledFor, Event, Owner};
 use crate::domain::refund::{Refund, RefundAsked, RefundEvent, RefundState};

@@ -15,7 +15,7 @@ use schema::money::Fen;
 use schema::refusal::{Again, Code, Refusal};
 
 use super::desk::{Command, Outcome, What};
-use super::perform::Job;
+use super::job::Job;
 use crate::domain::order::{Carry, Event, State};
 use crate::domain::refund::{Refund, RefundEvent, RefundState};
 

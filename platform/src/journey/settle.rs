@@ -5,7 +5,7 @@ use schema::link::SettleInputs;
 use schema::refusal::{Code, Refusal};
 
 use super::desk::What;
-use super::perform::Job;
+use super::job::Job;
 use super::price::SETTLE_INPUTS;
 use crate::domain::order::{Event, Undone};
 use crate::domain::refund::RefundEvent;

@@ -7,7 +7,7 @@ use schema::refusal::{Code, Refusal};
 
 use super::Ground;
 use super::desk::What;
-use super::perform::Job;
+use super::job::Job;
 use super::settle::REPLY;
 use crate::domain::order::{Event, Insurance, Legs, State};
 use crate::parties::answer::Answer;

@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Binary};
 use schema::ids::{ActionId, OrderId, ProcessId, TenantId};
 
 use super::conn::{Conn, NotWritten, Tx, moved_unless, on, statement};
-use super::tables::{action, lease};
+use super::tables::{action, lease, orders};
 use super::values::{Id, from_doc, to_doc};
 use super::{ActionStory, DueAction, NewAction, StoreError};
 
@@ -18,6 +18,7 @@ struct New<'a> {
     order_id: Id,
     kind: &'a str,
     doc: &'a str,
+    msgid: Option<&'a str>,
     due_at_us: i64,
     started_by: Option<Id>,
     done: bool,
@@ -25,6 +26,7 @@ struct New<'a> {
     trace_id: Option<&'a str>,
 }
 
+/// Inserts an action; the number of its bureau message was used before: moved.
 pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewAction) -> Result<(), NotWritten> {
     let doc = to_doc(&new.action)?;
     let row = New {
@@ -33,6 +35,7 @@ pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewAction) -> Resu
         order_id: new.order.into(),
         kind: new.action.kind(),
         doc: &doc,
+        msgid: new.action.msgid(),
         due_at_us: new.due_at_us,
         started_by: new.started_by.map(Id::from),
         done: false,
@@ -96,8 +99,9 @@ struct Stored {
 }
 
 impl Stored {
-    fn started_by(self, me: ProcessId) -> Result<DueAction, StoreError> {
+    fn started_by(self, me: ProcessId, institution: &str) -> Result<DueAction, StoreError> {
         let id = ActionId::from(self.id);
+        let damaged = |_| StoreError::Damaged(format!("action {id}: its order's institution is no code"));
         Ok(DueAction {
             tenant: self.tenant.into(),
             action: NewAction {
@@ -108,6 +112,7 @@ impl Stored {
                 started_by: Some(me),
                 trace_id: self.trace_id,
             },
+            institution: institution.parse().map_err(damaged)?,
             attempts: self.attempts,
         })
     }
@@ -122,12 +127,16 @@ statement! {
     }
 }
 
-fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<Stored>) -> Result<Vec<DueAction>, StoreError> {
+fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<(Stored, String)>) -> Result<Vec<DueAction>, StoreError> {
     let mut started = Vec::with_capacity(found.len());
-    for row in found {
+    for (row, institution) in found {
         let start = Start { by: me.into(), tenant: row.tenant, id: row.id };
         on!(tx, c => start.execute(c))?;
-        started.push(row.started_by(me)?);
+        match row.started_by(me, &institution) {
+            Ok(due) => started.push(due),
+            // Its order's deadline brings a person to it; the others must not wait for that.
+            Err(error) => tracing::error!(%error, "an action cannot be performed"),
+        }
     }
     Ok(started)
 }
@@ -137,12 +146,13 @@ fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<Stored>) -> Result<Vec<DueAc
 /// SQLite: the caller's transaction is the only writer, so choosing and marking cannot be told from one statement.
 pub(super) fn take_due(tx: &mut Tx<'_>, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
     let found = on!(tx, c => action::table
+        .inner_join(orders::table.on(orders::tenant.eq(action::tenant).and(orders::id.eq(action::order_id))))
         .filter(not(action::done))
         .filter(action::started_by.is_null())
         .filter(action::due_at_us.le(now_us))
         .order(action::due_at_us)
         .limit(i64::from(most))
-        .select(Stored::as_select())
+        .select((Stored::as_select(), orders::institution))
         .load(c))?;
     start(tx, me, found)
 }
@@ -156,15 +166,27 @@ pub(super) fn adopt(
 ) -> Result<Vec<DueAction>, StoreError> {
     let living = lease::table.filter(lease::renewed_at_us.ge(dead_before_us)).select(lease::process.nullable());
     let found = on!(tx, c => action::table
+        .inner_join(orders::table.on(orders::tenant.eq(action::tenant).and(orders::id.eq(action::order_id))))
         .filter(not(action::done))
         .filter(action::started_by.is_not_null())
         .filter(action::started_by.ne(Id::from(me)))
         .filter(action::started_by.ne_all(living))
         .order((action::due_at_us, action::id))
         .limit(i64::from(most))
-        .select(Stored::as_select())
+        .select((Stored::as_select(), orders::institution))
         .load(c))?;
     start(tx, me, found)
+}
+
+pub(super) fn started_by(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Result<Option<ProcessId>, StoreError> {
+    let by: Option<Option<Id>> = on!(conn, c => action::table
+        .filter(action::tenant.eq(Id::from(tenant)))
+        .filter(action::id.eq(Id::from(id)))
+        .filter(not(action::done))
+        .select(action::started_by)
+        .get_result(c)
+        .optional())?;
+    Ok(by.flatten().map(ProcessId::from))
 }
 
 /// When the next action that nobody has started is due: microseconds UTC.

@@ -26,7 +26,12 @@ pub(super) use on;
 impl From<Error> for StoreError {
     fn from(error: Error) -> StoreError {
         match error {
-            Error::DeserializationError(error) => StoreError::Damaged(error.to_string()),
+            Error::DeserializationError(error) | Error::SerializationError(error) => {
+                StoreError::Damaged(error.to_string())
+            }
+            Error::DatabaseError(DatabaseErrorKind::CheckViolation | DatabaseErrorKind::NotNullViolation, info) => {
+                StoreError::Damaged(format!("a row would not be sound: {}", info.message()))
+            }
             Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, info) => {
                 StoreError::Damaged(format!("a row refers to one that is not there: {}", info.message()))
             }

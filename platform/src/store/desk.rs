@@ -12,6 +12,7 @@
 //! | the caller's key | `first_answer` has one row per key |
 //! | a new bill or refund | unique numbers |
 //! | the answered action | `WHERE NOT done` |
+//! | the number of a bureau message | `action` has one row per number |
 
 use diesel::connection::SimpleConnection as _;
 

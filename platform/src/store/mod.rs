@@ -221,7 +221,8 @@ pub struct NewAction {
 pub enum Written {
     /// Written.
     Done,
-    /// Something it was decided upon has moved (version, bill, person, key, event id): decide again.
+    /// Something it was decided upon has moved (version, bill, person, key, event id), or a bureau message's number was
+    /// used before: decide again.
     Moved,
 }
 
@@ -243,6 +244,8 @@ pub struct DueAction {
     pub tenant: TenantId,
     /// The row.
     pub action: NewAction,
+    /// The institution of its order.
+    pub institution: InstitutionCode,
     /// How often it was postponed.
     pub attempts: i64,
 }
@@ -456,11 +459,14 @@ pub trait Store: DeskStore {
     /// Says that this process lives.
     fn renew_lease(&self, me: ProcessId, now_us: i64) -> Result<(), StoreError>;
     /// Starts actions that are due and that nobody has started, and returns them: marked as this process's in one
-    /// statement.
+    /// statement. One whose row does not read back is marked too and left out, so that it is looked at once and holds
+    /// nobody else up.
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
     /// Adopts started, unanswered actions of processes whose lease was last renewed before `dead_before_us`. The
     /// adopter asks; it never sends them again.
     fn adopt(&self, me: ProcessId, dead_before_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
+    /// Which process has started an action; none if nobody has, or if it is answered.
+    fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
     /// Orders whose deadline has passed.
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError>;
     /// When the next action or deadline is due: microseconds UTC.

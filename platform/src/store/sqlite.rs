@@ -14,7 +14,9 @@ use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool};
 use diesel::{Connection as _, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use schema::bill::LineResult;
-use schema::ids::{BillId, BindingId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId, TenantId};
+use schema::ids::{
+    ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId, TenantId,
+};
 use schema::seal::{Lookup, Sealed};
 use schema::sign::PublicKey;
 
@@ -270,6 +272,10 @@ impl Store for SqliteStore {
 
     fn adopt(&self, me: ProcessId, dead_before_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
         self.write_if(|tx| actions::adopt(tx, me, dead_before_us, most).map(|taken| (!taken.is_empty(), taken)))
+    }
+
+    fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError> {
+        self.read(|conn| actions::started_by(conn, tenant, action))
     }
 
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError> {

@@ -289,6 +289,7 @@ diesel::table! {
         order_id -> Binary,
         kind -> Text,
         doc -> Text,
+        msgid -> Nullable<Text>,
         due_at_us -> BigInt,
         started_by -> Nullable<Binary>,
         done -> Bool,
@@ -315,4 +316,4 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(action, lease);
+diesel::allow_tables_to_appear_in_same_query!(action, lease, orders);

@@ -178,7 +178,8 @@ impl World {
             Arc::new(Notify::new()),
             move |aftermath| counted.committed(aftermath),
         ));
-        tokio::spawn(errands::due::run(Arc::clone(&ground), performer, me));
+        tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
+        tokio::spawn(errands::adopt::run(Arc::clone(&ground), performer, me));
         let shared = http::Shared::new(Arc::clone(&ground), hub, metrics, SESSION_KEY).with_heartbeat_s(heartbeat_s);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let server = http::start(shared, listener, 2).expect("a server");

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use platform::clock::Clock as _;
-use platform::domain::order::{Event, Order, State, Taken};
+use platform::domain::order::{Event, Order, State, Taken, Why};
 use platform::ephemeral::memory::Memory;
 use platform::errands;
 use platform::events::{NotTaken, Sink};
-use platform::journey::desk::{Command, Desk, Inline, Outcome, What};
+use platform::journey::desk::{Command, Desk, Door, Outcome, What};
 use platform::journey::{Ground, Tenant, Tenants, bills, code, open, pay, people, refund};
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::outbound::Outbound;
@@ -22,7 +22,9 @@ use sandbox::bureau::seal::Keys;
 use sandbox::bureau::{self, CallerKind, Catalogue, HospLevel, Institution};
 use sandbox::his::draft::Wish;
 use schema::bill::Patient;
-use schema::ids::{BillId, BindingId, ChannelId, ChannelUserId, EventId, OrderId, ProcessId, TenantId};
+use schema::ids::{
+    BillId, BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, TenantId,
+};
 use schema::mobile::{BindAsk, BindLevel2Ask, LoginAsk, Mode, OrderAsk, PayAsk};
 use schema::money::Fen;
 use schema::personal::{CardNo, CertNo, OneTimeCode, Openid, PersonName, Personal as _, Phone, SealedPassword};
@@ -32,12 +34,13 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::batches::Batches;
 use crate::clock::SimClock;
 use crate::flaky::Flaky;
 use crate::outside::{Outside, Weather};
 use crate::records;
 
-const HOSPITAL: &str = "H44910000001";
+pub(super) const HOSPITAL: &str = "H44910000001";
 const MERCHANT: &str = "1900000109";
 const PEOPLE: usize = 10;
 /// No order may need longer than this once the storm is over.
@@ -50,17 +53,23 @@ pub struct Trouble {
     pub crashes: u32,
     /// Unknown commits in a hundred.
     pub unknown_commits: u32,
+    /// Readings back that fail, in a hundred.
+    pub unread: u32,
 }
 
 impl Trouble {
-    pub const NONE: Trouble = Trouble { crashes: 0, unknown_commits: 0 };
-    pub const FULL: Trouble = Trouble { crashes: 4, unknown_commits: 3 };
+    pub const NONE: Trouble = Trouble { crashes: 0, unknown_commits: 0, unread: 0 };
+    pub const FULL: Trouble = Trouble { crashes: 4, unknown_commits: 3, unread: 40 };
 }
 
 /// What became of a city.
 #[derive(Debug)]
 pub struct Verdict {
     pub orders: BTreeMap<String, usize>,
+    /// Suspended orders by reason.
+    pub suspended: BTreeMap<String, usize>,
+    /// Batches of more than one command.
+    pub together: usize,
     faults: Vec<String>,
     /// The types of records that were published, and the refunds' states in them.
     pub kinds: BTreeSet<String>,
@@ -83,19 +92,22 @@ pub fn run(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
 }
 
 /// What outlives a crash.
-struct World {
-    clock: Arc<SimClock>,
-    outside: Arc<Outside>,
-    store: Arc<SqliteStore>,
-    tenant: TenantId,
+pub(super) struct World {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) outside: Arc<Outside>,
+    pub(super) store: Arc<SqliteStore>,
+    pub(super) tenant: TenantId,
     trouble: Trouble,
+    /// Calls that one institution may have under way.
+    pub(super) institution_calls: usize,
     calm: AtomicBool,
     published: Arc<Mutex<Vec<Unpublished>>>,
-    process: Mutex<Option<Arc<Process>>>,
+    batches: Arc<Mutex<Vec<usize>>>,
+    pub(super) process: Mutex<Option<Arc<Process>>>,
 }
 
 /// One life of the platform.
-struct Process {
+pub(super) struct Process {
     ground: Arc<Ground>,
     performer: Arc<errands::perform::Performer>,
     tasks: Mutex<Vec<AbortHandle>>,
@@ -111,12 +123,13 @@ impl Sink for Published {
 }
 
 impl Process {
-    async fn start(world: &World) -> Arc<Process> {
+    pub(super) async fn start(world: &World) -> Arc<Process> {
         let clock = Arc::clone(&world.clock) as Arc<dyn platform::clock::Clock>;
         let mut settings = settings::read(None).expect("the default is sound");
         settings.store.url = "sqlite::memory:".into();
         settings.limits.party_timeout_ms = 5_000;
         settings.limits.link_timeout_ms = 5_000;
+        settings.limits.institution_calls = world.institution_calls;
         settings.deadlines.bureau_limit_ms = 6_000;
         settings.deadlines.after_reversal_ms = 6_000;
         settings.deadlines.ask_again_ms = 2_000;
@@ -146,17 +159,20 @@ impl Process {
         });
         let me = ProcessId::from_uuid(clock.fresh());
         let (after, commits) = mpsc::unbounded_channel();
-        let share = if world.calm.load(Ordering::Relaxed) { 0 } else { world.trouble.unknown_commits };
-        let flaky = Flaky { store: Arc::clone(&world.store) as _, clock: Arc::clone(&world.clock), share };
+        let calm = world.calm.load(Ordering::Relaxed);
+        let share = if calm { 0 } else { world.trouble.unknown_commits };
+        let unread = world.trouble.unread;
+        let flaky = Flaky { store: Arc::clone(&world.store) as _, clock: Arc::clone(&world.clock), share, unread };
         let dialects = Arc::clone(&tenants) as Arc<dyn platform::journey::desk::Dialects>;
         let desk = Desk::new(Arc::new(flaky), Arc::clone(&clock), settings.deadlines, me, dialects);
+        let door = Batches::new(desk, Arc::clone(&world.clock), after, Arc::clone(&world.batches));
         let ground = Arc::new(Ground {
             clock: Arc::clone(&clock),
             settings,
             store: Arc::clone(&world.store) as Arc<dyn Store>,
             ephemeral: Arc::new(Memory::new(clock)),
             links: Arc::clone(&world.outside) as Arc<dyn platform::parties::link::Links>,
-            desk: Inline::new(desk, after),
+            desk: Arc::clone(&door) as Arc<dyn Door>,
             tenants,
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
@@ -166,6 +182,7 @@ impl Process {
             performer: Arc::clone(&performer),
             tasks: Mutex::default(),
         });
+        process.spawn(door.run());
         errands::adopt::round(&ground, &performer, me, 0).await.expect("a store in memory");
         let (g, p, r) = (Arc::clone(&ground), Arc::clone(&performer), Arc::clone(&records));
         process.spawn(errands::after::run(g, p, commits, r, |_| {}));
@@ -209,7 +226,7 @@ impl World {
     }
 
     /// The same request again and again, as a phone with an idempotency key does, until there is a real answer.
-    async fn persist<T, F, Fut>(&self, request: F) -> Result<T, Refusal>
+    pub(super) async fn persist<T, F, Fut>(&self, request: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: Fn(Arc<Ground>, Arc<Tenant>) -> Fut,
@@ -228,7 +245,7 @@ impl World {
         Err(last.unwrap_or_else(|| Refusal::new(schema::refusal::Code::Internal, "no answer in two minutes")))
     }
 
-    fn order(&self, id: OrderId) -> Order {
+    pub(super) fn order(&self, id: OrderId) -> Order {
         self.store.order(self.tenant, id).expect("readable").expect("an order that was opened")
     }
 
@@ -242,7 +259,7 @@ impl World {
         }
     }
 
-    fn key(&self, user: ChannelUserId) -> CallerKey {
+    pub(super) fn key(&self, user: ChannelUserId) -> CallerKey {
         let mut request = [0; 32];
         self.clock.fill(&mut request);
         CallerKey { caller: format!("user:{user}"), key: self.clock.fresh().to_string(), request }
@@ -255,7 +272,8 @@ fn ended(order: &Order) -> bool {
 
 async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     let clock = SimClock::new(seed);
-    let world = Arc::new(build(&clock, seed, weather, trouble));
+    let store = SqliteStore::memory().expect("a store in memory");
+    let world = Arc::new(build(&clock, seed, weather, trouble, store));
     *world.process.lock().expect("one thread") = Some(Process::start(&world).await);
     tokio::spawn(Arc::clone(&world.outside).run());
     let mut people = JoinSet::new();
@@ -300,7 +318,7 @@ async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     verdict(&world, in_time)
 }
 
-fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -> World {
+pub(super) fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble, store: SqliteStore) -> World {
     let catalogue = Arc::new(Catalogue::builtin());
     let mut bureau = bureau::Core::new(bureau::Config::builtin(), Arc::clone(&catalogue), Keys::from_seed(seed));
     let institution = Institution {
@@ -364,7 +382,7 @@ fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -
         sandbox::his::Core::new(hospital, sandbox::his::core::State::default()),
     ));
     let tenant = TenantId::from_uuid(clock.fresh());
-    let store = Arc::new(SqliteStore::memory().expect("a store in memory"));
+    let store = Arc::new(store);
     let row = TenantRow {
         id: tenant,
         area: "449100".into(),
@@ -397,8 +415,10 @@ fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble) -
         store,
         tenant,
         trouble,
+        institution_calls: 32,
         calm: AtomicBool::new(false),
         published: Arc::default(),
+        batches: Arc::default(),
         process: Mutex::new(None),
     }
 }
@@ -427,12 +447,12 @@ async fn person(world: &Arc<World>, number: usize) {
     let Ok(binding) = bind(world, number, user.id).await else { return };
     let bills = 1 + clock.below(2);
     for _ in 0..bills {
-        let (bill, bill_no) = billed(world, number).await;
+        let (bill, bill_no) = billed(world, number, HOSPITAL).await;
         pay_bill(world, number, user.id, binding, bill, &bill_no).await;
     }
 }
 
-async fn log_in(world: &World, number: usize) -> Result<ChannelUserRow, Refusal> {
+pub(super) async fn log_in(world: &World, number: usize) -> Result<ChannelUserRow, Refusal> {
     let phone = phone(number);
     let sent = phone.clone();
     world
@@ -480,7 +500,7 @@ async fn log_in(world: &World, number: usize) -> Result<ChannelUserRow, Refusal>
     Err(Refusal::new(schema::refusal::Code::Internal, "could not log in"))
 }
 
-async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<BindingId, Refusal> {
+pub(super) async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<BindingId, Refusal> {
     let key = world.key(user);
     let ask = BindAsk {
         psn_name: PersonName::new(name(number)),
@@ -510,7 +530,8 @@ async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<Bindi
     Ok(binding)
 }
 
-async fn billed(world: &World, number: usize) -> (BillId, String) {
+pub(super) async fn billed(world: &World, number: usize, hospital: &str) -> (BillId, String) {
+    let hospital: InstitutionCode = hospital.parse().expect("a code");
     let patient = Patient::of_document(PersonName::new(name(number)), "01", CertNo::new(certno(number)));
     let catalogue = Catalogue::builtin();
     let now = world.clock.china();
@@ -519,8 +540,8 @@ async fn billed(world: &World, number: usize) -> (BillId, String) {
     let bill_no = draft.bill_no.clone();
     let bill = world
         .persist(move |ground, tenant| {
-            let draft = draft.clone();
-            async move { bills::take(&ground, &tenant, &HOSPITAL.parse().expect("a code"), &draft, None).await }
+            let (draft, hospital) = (draft.clone(), hospital.clone());
+            async move { bills::take(&ground, &tenant, &hospital, &draft, None).await }
         })
         .await
         .expect("the hospital's bills are sound");
@@ -741,8 +762,16 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
     let mut faults = Vec::new();
     let orders = world.store.orders_in(None, 10_000).expect("readable");
     let mut by_state = BTreeMap::<String, usize>::new();
+    let mut suspended = BTreeMap::<String, usize>::new();
     for order in &orders {
         *by_state.entry(order.state.place().word().to_owned()).or_default() += 1;
+        if let State::Suspended { why, from, .. } = &order.state {
+            *suspended.entry(format!("{} from {}", why.word(), from.place().word())).or_default() += 1;
+            let history = world.store.story(order.id).expect("readable").expect("a story").history;
+            if !history.iter().any(|row| explains(why, &row.event)) {
+                faults.push(format!("order {} is suspended for {why:?}, and nothing in its story says why", order.id));
+            }
+        }
         if !ended(order) {
             faults.push(format!("order {} never ended: {:?}", order.id, order.state.place()));
         }
@@ -787,7 +816,18 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
         }
     }
     let kinds = records.types.into_iter().chain(records.refund_states).collect();
-    Verdict { orders: by_state, faults, kinds, story: story(world, &orders) }
+    let together = world.batches.lock().expect("one thread").iter().filter(|size| **size > 1).count();
+    Verdict { orders: by_state, suspended, together, faults, kinds, story: story(world, &orders) }
+}
+
+/// Whether this event is a reason to suspend an order so. The storm is shorter than anybody's patience, so nobody is
+/// ever suspended for another's silence; no invariant is ever broken, and the wallet takes what it is told to take.
+fn explains(why: &Why, event: &str) -> bool {
+    match why {
+        Why::UndoRefused { .. } => event == "undo_refused",
+        Why::RefundStuck => matches!(event, "cash_refused" | "cash_abnormal"),
+        _ => false,
+    }
 }
 
 fn story(world: &World, orders: &[Order]) -> String {

@@ -44,6 +44,10 @@ impl Clock for SimClock {
         MORNING_US + i64::try_from(self.began.elapsed().as_micros()).expect("a short simulation")
     }
 
+    fn steady(&self) -> std::time::Duration {
+        self.began.elapsed()
+    }
+
     fn fill(&self, bytes: &mut [u8]) {
         self.dice.lock().expect("one thread").fill_bytes(bytes);
     }

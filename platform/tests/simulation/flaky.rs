@@ -1,4 +1,4 @@
-//! A store whose commits are sometimes unknown: half of them landed, half did not.
+//! A store whose commits are sometimes unknown: half of them landed, half did not, and sometimes nobody can say which.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ pub struct Flaky {
     pub clock: Arc<SimClock>,
     /// Unknown commits in a hundred.
     pub share: u32,
+    /// Readings back that fail, in a hundred.
+    pub unread: u32,
 }
 
 impl DeskStore for Flaky {
@@ -31,6 +33,9 @@ impl DeskStore for Flaky {
     }
 
     fn landed(&self, tenant: TenantId, events: &[EventId]) -> Result<bool, StoreError> {
+        if self.clock.percent(self.unread) {
+            return Err(StoreError::Unavailable("no connection to read back on".into()));
+        }
         self.store.landed(tenant, events)
     }
 }

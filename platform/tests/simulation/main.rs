@@ -7,12 +7,14 @@
 
 #![allow(unreachable_pub, missing_docs, reason = "a test binary has no outside")]
 
+mod batches;
 mod city;
 mod clock;
 mod flaky;
 mod outside;
 #[path = "../../../schema/tests/records/mod.rs"]
 mod records;
+mod town;
 
 use outside::Weather;
 
@@ -38,17 +40,26 @@ fn in_any_weather_with_crashes_every_order_ends_and_the_books_hold() {
     let mut wrong = Vec::new();
     let mut ends = std::collections::BTreeMap::<String, usize>::new();
     let mut kinds = std::collections::BTreeSet::<String>::new();
+    let mut reasons = std::collections::BTreeMap::<String, usize>::new();
+    let mut together = 0;
     for seed in seeds() {
         let verdict = city::run(seed, Weather::ROUGH, city::Trouble::FULL);
         for (state, count) in &verdict.orders {
             *ends.entry(state.clone()).or_default() += count;
         }
+        for (reason, count) in &verdict.suspended {
+            *reasons.entry(reason.clone()).or_default() += count;
+        }
+        together += verdict.together;
         kinds.extend(verdict.kinds.iter().cloned());
         wrong.extend(verdict.faults().into_iter().map(|fault| format!("seed {seed}: {fault}")));
     }
-    println!("ends over all seeds: {ends:?}; records: {kinds:?}");
+    println!("ends over all seeds: {ends:?}; suspended for {reasons:?}; {together} batches of more than one");
+    println!("records: {kinds:?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(ends.get("completed").copied().unwrap_or(0) > 0, "storms in which nobody pays prove little");
+    let (all, completed) = (ends.values().sum::<usize>(), ends.get("completed").copied().unwrap_or(0));
+    assert!(completed * 2 > all, "storms in which hardly anybody pays prove little: {ends:?}");
+    assert!(together > 0, "nothing ever met in one batch");
     if seeds().len() >= 100 {
         for kind in ["created", "priced", "settling", "collecting", "paid", "completed", "undoing", "closed"] {
             assert!(kinds.contains(&format!("cn.tongfu.order.{kind}.v1")), "no record of {kind} was read: {kinds:?}");

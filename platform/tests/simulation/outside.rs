@@ -2,6 +2,7 @@
 //! through the platform's own seams, with lost answers, repeats, delays and calls that execute late.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use platform::parties::wallet::{
 use sandbox::bureau::core::Reception;
 use sandbox::fault::Fault;
 use sandbox::wallet::order::{Lateness, PayRequest};
-use schema::ids::MessageId;
+use schema::ids::{InstitutionCode, MessageId};
 use schema::link::{Reply, ToInstitution};
 use schema::mobile::WalletView;
 use schema::money::Fen;
@@ -45,6 +46,12 @@ impl Weather {
 pub struct Outside {
     pub clock: Arc<SimClock>,
     weather: Mutex<Weather>,
+    /// How many calls came from the platform.
+    pub calls: AtomicUsize,
+    /// An institution that hears everything and says nothing.
+    pub silent: Mutex<Option<InstitutionCode>>,
+    /// Questions that it has not answered yet, and the most there ever were.
+    pub unanswered: Mutex<(usize, usize)>,
     pub bureau: Mutex<sandbox::bureau::Core>,
     pub platform_caller: sandbox::bureau::Caller,
     pub hospital_caller: sandbox::bureau::Caller,
@@ -70,6 +77,9 @@ impl Outside {
         Outside {
             clock,
             weather: Mutex::new(weather),
+            calls: AtomicUsize::new(0),
+            silent: Mutex::default(),
+            unanswered: Mutex::default(),
             bureau: Mutex::new(bureau),
             platform_caller,
             hospital_caller,
@@ -131,6 +141,23 @@ impl Outside {
         Luck::Fair
     }
 
+    /// A call of the platform sets out.
+    async fn arrive(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.travel().await;
+    }
+
+    async fn say_nothing(&self, timeout: Duration) -> Answer<Reply> {
+        {
+            let (now, most) = &mut *self.unanswered.lock().expect("one thread");
+            *now += 1;
+            *most = (*most).max(*now);
+        }
+        tokio::time::sleep(timeout).await;
+        self.unanswered.lock().expect("one thread").0 -= 1;
+        Answer::Unknown("no answer on the link".into())
+    }
+
     async fn travel(&self) {
         let most_ms = if self.clock.percent(self.weather().late) { 3000 } else { 40 };
         self.clock.pause(most_ms).await;
@@ -158,7 +185,7 @@ impl Outside {
     }
 
     async fn wallet_answer(&self, method: &str, path: &str, body: Value) -> Answer<(u16, Value)> {
-        self.travel().await;
+        self.arrive().await;
         match self.luck() {
             Luck::Lost => Answer::Unknown("lost on the way".into()),
             Luck::DoneUnheard => {
@@ -188,7 +215,7 @@ enum Luck {
 impl Outbound for Outside {
     /// Only the bureau is reached this way, through the platform's real client and mapping.
     async fn send(&self, request: Request) -> Result<Response, Failure> {
-        self.travel().await;
+        self.arrive().await;
         let infno = request.url.rsplit('/').next().unwrap_or_default().to_owned();
         let envelope: Value = serde_json::from_slice(&request.body).expect("the client sends JSON");
         let fault = self.bureau_fault(&infno);
@@ -306,7 +333,7 @@ impl Wallet for Outside {
 #[async_trait]
 impl SmsGateway for Outside {
     async fn send(&self, sms: &Sms) -> Answer<()> {
-        self.travel().await;
+        self.arrive().await;
         let message = sandbox::sms::core::Message {
             message_id: sms.message_id.clone(),
             phone: sms.phone.expose().into(),
@@ -344,13 +371,16 @@ impl Links for Outside {
     /// The link, the adapter and the HIS: a repeat of a message gets the first answer.
     async fn ask(
         &self,
-        _: &Address,
+        address: &Address,
         message: MessageId,
         _: Option<String>,
         ask: ToInstitution,
         timeout: Duration,
     ) -> Answer<Reply> {
-        self.travel().await;
+        self.arrive().await;
+        if self.silent.lock().expect("one thread").as_ref() == Some(&address.institution) {
+            return self.say_nothing(timeout).await;
+        }
         let luck = self.luck();
         if matches!(luck, Luck::Lost) {
             if self.clock.percent(50) {

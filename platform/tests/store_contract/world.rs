@@ -43,7 +43,7 @@ pub(crate) const RULES: Rules = Rules {
 };
 
 pub(crate) struct World {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<SetClock>,
     pub(crate) vault: Vault,
     pub(crate) tenant: TenantId,
@@ -77,7 +77,7 @@ impl World {
             user: ChannelUserId::from_uuid(clock.fresh()),
             me: ProcessId::from_uuid(clock.fresh()),
             institution: "H44190000001".parse().expect("a code"),
-            store,
+            store: Arc::from(store),
             clock,
             vault,
             tenant,
@@ -95,7 +95,7 @@ impl World {
     pub(crate) fn reopened(self, engine: &dyn super::Engine) -> World {
         let World { store, clock, vault, tenant, channel, user, binding, institution, me } = self;
         drop(store);
-        World { store: engine.open(), clock, vault, tenant, channel, user, binding, institution, me }
+        World { store: Arc::from(engine.open()), clock, vault, tenant, channel, user, binding, institution, me }
     }
 
     pub(crate) fn seal(&self, purpose: &str, text: &str) -> Sealed {

@@ -6,12 +6,11 @@ use ring::digest::{SHA256, digest};
 use ring::rand::SecureRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde::{Deserialize, Serialize};
-use sm2::elliptic_curve::common::getrandom::SysRng;
 use sm2::elliptic_curve::sec1::ToSec1Point;
 use sm2::pke::{DecryptingKey, EncryptingKey};
 use sm2::{PublicKey, SecretKey};
 
-use crate::clock::system_random;
+use crate::clock::{seal_random, system_random};
 
 /// Both secret keys, as 32 bytes in hexadecimal. Kept with the state so that a restart keeps the public keys.
 #[derive(Clone, Serialize, Deserialize)]
@@ -84,7 +83,7 @@ pub struct CannotSeal;
 pub fn try_seal_card_password(public_key_base64: &str, password: &str) -> Result<String, CannotSeal> {
     let point = BASE64.decode(public_key_base64).map_err(|_| CannotSeal)?;
     let key = EncryptingKey::from(PublicKey::from_sec1_bytes(&point).map_err(|_| CannotSeal)?);
-    Ok(BASE64.encode(key.encrypt(&mut SysRng, password.as_bytes()).map_err(|_| CannotSeal)?))
+    Ok(BASE64.encode(key.encrypt(&mut seal_random(), password.as_bytes()).map_err(|_| CannotSeal)?))
 }
 
 /// [`try_seal_card_password`] for callers that hold a good key; an unusable key gives an empty text, which the bureau

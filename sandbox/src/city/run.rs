@@ -2,7 +2,7 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use super::options::Options;
 use super::plan::CITIES;
 use super::town::City;
 use super::verdict::Verdict;
-use crate::clock::random_hex;
+use crate::clock::{self, random_hex};
 use crate::http::StopSignals;
 use crate::people::payment::told;
 
@@ -60,7 +60,7 @@ async fn count(options: Options, payments: u32) -> io::Result<ExitCode> {
     eprintln!(
         "{payments}笔支付开始 {payments} payments begin (seed {seed}, faults {faults_ppm} ppm, {concurrency} at once)"
     );
-    let began = Instant::now();
+    let began = clock::steady();
     city.pay(payments, |ended| {
         if !as_json {
             println!("{}", told(ended));

@@ -6,11 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rsa::pkcs8::{EncodePrivateKey, EncodePublicKey, LineEnding};
-use rsa::rand_core::OsRng;
 use rsa::{RsaPrivateKey, RsaPublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::random_hex;
+use crate::clock::{key_random, random_hex};
 use crate::snapshot;
 
 /// What the merchant configures: the content of `wallet-credentials.json`. PEM texts are inline.
@@ -92,7 +91,7 @@ impl Keys {
 }
 
 fn pair() -> io::Result<(String, String)> {
-    let private = RsaPrivateKey::new(&mut OsRng, 2048).map_err(io::Error::other)?;
+    let private = RsaPrivateKey::new(&mut key_random(), 2048).map_err(io::Error::other)?;
     let public = RsaPublicKey::from(&private).to_public_key_pem(LineEnding::LF).map_err(io::Error::other)?;
     let private = private.to_pkcs8_pem(LineEnding::LF).map_err(io::Error::other)?;
     Ok((private.to_string(), public))

@@ -313,12 +313,14 @@ CREATE INDEX refund_state ON refund (state, created_at_us) WHERE state <> 'done'
 
 -- ——— work ———
 
+-- msgid is the number of the bureau message that the action sends; rows stay, so no number is ever sent twice.
 CREATE TABLE action (
     tenant     BLOB    NOT NULL,
     id         BLOB    NOT NULL CHECK (length(id) = 16),
     order_id   BLOB    NOT NULL,
     kind       TEXT    NOT NULL,
     doc        TEXT    NOT NULL,
+    msgid      TEXT,
     due_at_us  INTEGER NOT NULL,
     started_by BLOB,
     done       INTEGER NOT NULL CHECK (done IN (0, 1)),
@@ -327,6 +329,7 @@ CREATE TABLE action (
     PRIMARY KEY (tenant, id),
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT;
+CREATE UNIQUE INDEX action_msgid ON action (tenant, msgid) WHERE msgid IS NOT NULL;
 CREATE INDEX action_order ON action (tenant, order_id);
 CREATE INDEX action_due ON action (due_at_us) WHERE NOT done AND started_by IS NULL;
 CREATE INDEX action_started ON action (started_by) WHERE NOT done AND started_by IS NOT NULL;

@@ -1,0 +1,106 @@
+//! Whether this process may send anything outside.
+//!
+//! Its lease says that it lives. Once the lease is old enough that others may take the process for dead, they adopt its
+//! actions and ask about them; a call that it still sends after that would be a second one. So nothing is sent for a
+//! while before that, and what waited is sent only if it is still this process's to send.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::adopt::DEAD_AFTER_MS;
+use crate::clock::Clock;
+use crate::journey::Ground;
+use crate::store::DueAction;
+
+/// A lease that was not renewed for this long keeps everything inside: a second before the process counts as dead.
+const SENDS_FOR_MS: i64 = DEAD_AFTER_MS - 1000;
+/// While the store does not say whose an action is, it is asked again after this.
+const ASK_AGAIN_MS: u64 = 250;
+/// Before the first renewal.
+const NEVER: i64 = i64::MIN;
+
+/// This process's lease, as far as it knows itself.
+pub struct Lease {
+    clock: Arc<dyn Clock>,
+    /// The clock's steady reading just before the last renewal that the store took, in microseconds.
+    renewed_at_us: AtomicI64,
+    renewed: Notify,
+}
+
+impl Lease {
+    /// Not yet renewed: nothing may be sent.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Lease {
+        Lease { clock, renewed_at_us: AtomicI64::new(NEVER), renewed: Notify::new() }
+    }
+
+    /// The reading to hand to [`Lease::renewed`]; taken before the store is asked, because the store's answer may be late.
+    pub(super) fn reading_us(&self) -> i64 {
+        i64::try_from(self.clock.steady().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// The store took a renewal that was begun at this reading.
+    pub(super) fn renewed(&self, at_us: i64) {
+        self.renewed_at_us.fetch_max(at_us, Ordering::Release);
+        self.renewed.notify_waiters();
+    }
+
+    /// Whether something may be sent now.
+    fn holds(&self) -> bool {
+        let renewed_at_us = self.renewed_at_us.load(Ordering::Acquire);
+        renewed_at_us != NEVER && self.reading_us() - renewed_at_us <= SENDS_FOR_MS * 1000
+    }
+
+    async fn held(&self) {
+        loop {
+            let mut renewed = pin!(self.renewed.notified());
+            renewed.as_mut().enable();
+            if self.holds() {
+                return;
+            }
+            renewed.await;
+        }
+    }
+
+    /// Lets a call go on only while the lease holds; whatever it does, it does between two looks at the lease. After a
+    /// pause it goes on if the action is still this process's. `None`: another has adopted it, or it was answered, and
+    /// the call was dropped where it stood.
+    pub(super) async fn while_held<T>(
+        &self,
+        ground: &Ground,
+        due: &DueAction,
+        call: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut call = pin!(call);
+        loop {
+            let step = std::future::poll_fn(|context| match self.holds() {
+                true => call.as_mut().poll(context).map(Some),
+                false => Poll::Ready(None),
+            });
+            if let Some(answer) = step.await {
+                return Some(answer);
+            }
+            tracing::warn!(action = due.action.action.kind(), order = %due.action.order, "waits for the lease");
+            if !self.still_ours(ground, due).await {
+                return None;
+            }
+        }
+    }
+
+    /// Waits for the lease and then asks the store: only in this order does the answer stay true while the lease holds.
+    async fn still_ours(&self, ground: &Ground, due: &DueAction) -> bool {
+        let (tenant, action) = (due.tenant, due.action.id);
+        loop {
+            self.held().await;
+            match ground.read(move |store| store.started_by(tenant, action)).await {
+                Ok(process) => return process.is_some() && process == due.action.started_by,
+                Err(refusal) => tracing::warn!(%refusal, "the store does not say whose an action is"),
+            }
+            tokio::time::sleep(Duration::from_millis(ASK_AGAIN_MS)).await;
+        }
+    }
+}

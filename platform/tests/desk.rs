@@ -1,0 +1,328 @@
+//! The desk on a real store in a file, when something about the store or the books is wrong: a row that does not read
+//! back, a commit nobody knows the outcome of, an invariant that would break, a message number that was used before.
+
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "only its world is wanted; its promises have their own test"
+)]
+mod store_contract;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use platform::clock::Clock as _;
+use platform::domain::order::{Event, Order, State, Undone, Why};
+use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
+use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
+use platform::store::sqlite::{Access, SqliteStore};
+use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
+use schema::ids::{EventId, OrderId, ProcessId, TenantId};
+use schema::refusal::Code;
+use store_contract::world::{RULES, World};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+struct Plain;
+
+impl Dialects for Plain {
+    fn can_ask_by_visit(&self, _: TenantId) -> bool {
+        true
+    }
+}
+
+/// The real store behind a connection that can be told to fail.
+struct Faulty {
+    store: Arc<dyn Store>,
+    attempts: AtomicUsize,
+    gone: AtomicBool,
+    /// Commits land but are not heard of, and cannot be read back.
+    mute: AtomicBool,
+    /// Commits do not land, are not heard of, and cannot be read back.
+    torn: AtomicBool,
+}
+
+impl Faulty {
+    fn new(store: Arc<dyn Store>) -> Arc<Faulty> {
+        let no = || AtomicBool::new(false);
+        Arc::new(Faulty { store, attempts: AtomicUsize::new(0), gone: no(), mute: no(), torn: no() })
+    }
+
+    fn is(&self, fault: &AtomicBool) -> bool {
+        fault.load(Ordering::Relaxed)
+    }
+
+    fn attempts(&self) -> usize {
+        self.attempts.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn unheard() -> StoreError {
+    StoreError::Unavailable("the connection broke".into())
+}
+
+impl DeskStore for Faulty {
+    fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+        if self.is(&self.gone) {
+            return Commit::Refused(unheard());
+        }
+        if self.is(&self.torn) {
+            // The decisions are made and die with the connection.
+            let commit = self.store.transact(wants, &mut |loaded| {
+                decide(loaded);
+                vec![None; wants.len()]
+            });
+            assert!(matches!(commit, Commit::Committed(_)), "{commit:?}");
+            return Commit::Unknown(unheard());
+        }
+        match self.store.transact(wants, decide) {
+            Commit::Committed(_) if self.is(&self.mute) => Commit::Unknown(unheard()),
+            commit => commit,
+        }
+    }
+
+    fn landed(&self, tenant: TenantId, events: &[EventId]) -> Result<bool, StoreError> {
+        if self.is(&self.mute) || self.is(&self.torn) {
+            return Err(unheard());
+        }
+        self.store.landed(tenant, events)
+    }
+}
+
+struct City {
+    world: World,
+    faulty: Arc<Faulty>,
+    dir: TempDir,
+}
+
+impl City {
+    fn new() -> City {
+        let dir = TempDir::new().expect("a directory");
+        let store = SqliteStore::open(dir.path().join("tongfu.db"), Access::Serve).expect("a file");
+        let world = World::new(Box::new(store));
+        let faulty = Faulty::new(Arc::clone(&world.store));
+        City { world, faulty, dir }
+    }
+
+    fn desk(&self) -> Desk {
+        let clock = Arc::clone(&self.world.clock) as Arc<dyn platform::clock::Clock>;
+        Desk::new(Arc::clone(&self.faulty) as _, clock, RULES, self.world.me, Arc::new(Plain))
+    }
+
+    fn command(&self, what: What) -> Command {
+        Command {
+            tenant: self.world.tenant,
+            event_id: EventId::from_uuid(self.world.clock.fresh()),
+            what,
+            answers: None,
+            key: None,
+            trace_id: None,
+        }
+    }
+
+    fn happens(&self, order: OrderId, event: Event) -> Command {
+        self.command(What::Order(order, event))
+    }
+
+    fn orders(&self, count: usize) -> Vec<Order> {
+        let bill = |n| self.world.bill(&format!("B{n}"), 1000);
+        (0..count).map(|n| self.world.open(bill(n), false)).collect()
+    }
+
+    fn cancels(&self, orders: &[Order]) -> Vec<Command> {
+        orders.iter().map(|order| self.happens(order.id, Event::Cancelled)).collect()
+    }
+
+    /// Changes rows behind the store's back, as a bad disk or a hand would.
+    fn tamper(&self, statement: &str, order: OrderId) {
+        let path: PathBuf = self.dir.path().join("tongfu.db");
+        let mut conn = SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("the file opens");
+        let id = order.uuid().simple();
+        conn.batch_execute(&format!("{statement} WHERE hex(id) = upper('{id}')")).expect("a statement");
+        let touched: i64 = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>("changes()"))
+            .get_result(&mut conn)
+            .expect("a count");
+        assert_eq!(touched, 1);
+    }
+}
+
+use diesel::RunQueryDsl as _;
+
+fn place(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Order(order) => order.state.place().word().to_owned(),
+        Outcome::Refused(refusal) => refusal.code.as_str().to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_row_that_does_not_read_back_harms_nobody_else_of_its_batch() {
+    for bad in [vec![0], vec![5], vec![7], vec![2, 3], (0..8).collect()] {
+        let city = City::new();
+        let orders = city.orders(8);
+        for &at in &bad {
+            city.tamper("UPDATE orders SET doc = '{'", orders[at].id);
+        }
+        let (outcomes, aftermath) = city.desk().step(city.cancels(&orders));
+        let places: Vec<String> = outcomes.iter().map(place).collect();
+        let expected: Vec<&str> =
+            (0..8).map(|at| if bad.contains(&at) { Code::Internal.as_str() } else { "closed" }).collect();
+        assert_eq!(places, expected, "damaged: {bad:?}");
+        assert_eq!(aftermath.damaged, bad.len());
+        assert_eq!(aftermath.bells.len(), 8 - bad.len());
+        let attempts = city.faulty.attempts();
+        assert!(attempts <= 15, "halving eight needs at most fifteen commits: {attempts}");
+    }
+}
+
+#[test]
+fn a_store_that_is_gone_is_asked_once_for_the_whole_batch() {
+    let city = City::new();
+    let orders = city.orders(8);
+    city.faulty.gone.store(true, Ordering::Relaxed);
+    let (outcomes, aftermath) = city.desk().step(city.cancels(&orders));
+    assert!(outcomes.iter().all(|outcome| place(outcome) == Code::Overloaded.as_str()), "{outcomes:?}");
+    assert_eq!((city.faulty.attempts(), aftermath.damaged), (1, 0));
+}
+
+#[test]
+fn what_an_unread_commit_had_started_is_started_once_it_can_be_read() {
+    let city = City::new();
+    let (order, tap) = city.world.coded("B1", 1000);
+    let desk = city.desk();
+    city.faulty.mute.store(true, Ordering::Relaxed);
+    let (outcomes, aftermath) = desk.step(vec![city.happens(order.id, tap)]);
+    assert_eq!(place(&outcomes[0]), Code::OutcomeUnknown.as_str());
+    assert!(aftermath.is_empty() && desk.has_unsettled(), "nothing goes on while nobody knows");
+    assert!(desk.look_back().is_empty() && desk.has_unsettled(), "it still cannot be read");
+    assert_eq!(city.world.order(order.id).state.place().word(), "settling", "it had landed");
+
+    city.faulty.mute.store(false, Ordering::Relaxed);
+    let late = desk.look_back();
+    let kinds: Vec<_> = late.start.iter().map(|start| (start.due.action.action.kind(), start.order.id)).collect();
+    assert_eq!(kinds, [("settle", order.id)]);
+    assert_eq!((late.records, late.bells.len()), (true, 1));
+    assert!(!desk.has_unsettled() && desk.look_back().is_empty(), "and only once");
+}
+
+#[test]
+fn an_unread_commit_that_left_nothing_starts_nothing() {
+    let city = City::new();
+    let (order, tap) = city.world.coded("B1", 1000);
+    let desk = city.desk();
+    city.faulty.torn.store(true, Ordering::Relaxed);
+    let (outcomes, _) = desk.step(vec![city.happens(order.id, tap.clone())]);
+    assert_eq!(place(&outcomes[0]), Code::OutcomeUnknown.as_str());
+    city.faulty.torn.store(false, Ordering::Relaxed);
+    assert!(desk.look_back().is_empty() && !desk.has_unsettled());
+    let (outcomes, aftermath) = desk.step(vec![city.happens(order.id, tap)]);
+    assert_eq!((place(&outcomes[0]).as_str(), aftermath.start.len()), ("settling", 1), "and it can be asked again");
+}
+
+#[tokio::test]
+async fn the_desks_thread_sets_going_what_it_finds_when_it_looks_back() {
+    let city = City::new();
+    let (order, tap) = city.world.coded("B1", 1000);
+    let (after, mut commits) = mpsc::unbounded_channel();
+    let thread = Thread::start(city.desk(), 8, 8, after).expect("a thread");
+    city.faulty.mute.store(true, Ordering::Relaxed);
+    let outcome = thread.tell(city.happens(order.id, tap)).await;
+    assert_eq!(place(&outcome), Code::OutcomeUnknown.as_str());
+    assert!(commits.recv().await.expect("a commit").is_empty());
+    thread.look_back().await;
+    assert!(commits.recv().await.expect("a look").is_empty());
+    city.faulty.mute.store(false, Ordering::Relaxed);
+    thread.look_back().await;
+    assert_eq!(commits.recv().await.expect("a look").start.len(), 1);
+    thread.look_back().await;
+    assert!(commits.try_recv().is_err(), "there is nothing left to look for");
+}
+
+#[test]
+fn a_decision_that_would_break_an_invariant_suspends_that_one_order_and_nothing_of_it_is_written() {
+    let city = City::new();
+    let neighbour = city.orders(1).remove(0);
+    let paid = city.world.completed("B-paid", 1000);
+    let whole = RefundAsked { refund_no: Some("R1".into()), amount: None, replaced_by: None, reason: "退药".into() };
+    city.world.step(paid.id, &Event::RefundAsked(whole));
+    let before = city.world.store.story(paid.id).expect("readable").expect("a story");
+    let refund = before.refunds[0].clone();
+    assert!(matches!(refund.state, RefundState::UndoingInsurance { .. }), "{refund:?}");
+    // Its price no longer sums to its bill: whatever is decided about it now would be built on that.
+    city.tamper("UPDATE orders SET doc = json_set(doc, '$.price.split.cash_fen', 151)", paid.id);
+
+    let undone = Undone { undo_setl_id: "U1".into(), setl_time_us: city.world.clock.now_us() };
+    let desk = city.desk();
+    let (outcomes, aftermath) = desk.step(vec![
+        city.command(What::Refund(paid.id, refund.id, RefundEvent::UndoDone(undone))),
+        city.happens(neighbour.id, Event::Cancelled),
+    ]);
+    assert_eq!((place(&outcomes[0]).as_str(), place(&outcomes[1]).as_str()), ("suspended", "closed"));
+    let after = city.world.store.story(paid.id).expect("readable").expect("a story");
+    let State::Suspended { why, from, .. } = &after.order.state else { panic!("{:?}", after.order.state) };
+    assert_eq!((why, from.as_ref()), (&Why::Broken { invariant: "PAY-1".into() }, &before.order.state));
+    assert_eq!(after.refunds, before.refunds, "the refund is not done while the books do not say so");
+    assert_eq!(after.postings, before.postings);
+    assert_eq!(after.actions, before.actions);
+    assert!(aftermath.start.iter().all(|start| start.order.id == neighbour.id), "{:?}", aftermath.start);
+    assert_eq!(after.history.len(), before.history.len() + 1, "but it is told");
+
+    // What still comes is not built on it either, and it stays clear where the order stood.
+    let (outcomes, _) = desk.step(vec![city.happens(paid.id, Event::WalletPaid(city.world.taken(&paid, "T-again")))]);
+    if let Outcome::Order(order) = &outcomes[0] {
+        assert!(matches!(&order.state, State::Suspended { from, .. } if **from == before.order.state));
+    }
+}
+
+#[test]
+fn a_message_number_that_was_used_before_is_drawn_again() {
+    let city = City::new();
+    let (one, tap_one) = city.world.coded("B1", 1000);
+    let desk = city.desk();
+    desk.step(vec![city.happens(one.id, tap_one)]);
+    let State::Settling { msgid: first, .. } = city.world.order(one.id).state else { panic!("it settles") };
+    // The person of the first order is let go, so that the second may settle within the same second.
+    desk.step(vec![city.happens(one.id, Event::SettleRefused { words: "不予受理".into(), busy: false })]);
+    let (two, tap_two) = city.world.coded("B2", 1000);
+    // The range has 4000 numbers, and every event that is looked at draws one, needed or not.
+    let drawn = (0..3998).map(|_| city.happens(one.id, Event::Cancelled)).collect();
+    let (outcomes, _) = desk.step(drawn);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Refused(_))));
+    city.faulty.attempts();
+    let (outcomes, aftermath) = desk.step(vec![city.happens(two.id, tap_two)]);
+    assert_eq!((place(&outcomes[0]).as_str(), aftermath.start.len()), ("settling", 1));
+    assert_eq!(city.faulty.attempts(), 2, "the first number was taken");
+    let State::Settling { msgid: second, .. } = city.world.order(two.id).state else { panic!("it settles") };
+    assert_eq!(first[..26], second[..26], "the same institution and second");
+    assert_ne!(first, second);
+}
+
+#[test]
+fn an_action_that_does_not_read_back_holds_no_other_up() {
+    let city = City::new();
+    let orders = city.orders(3);
+    city.tamper("UPDATE action SET doc = '{', started_by = NULL", action_of(&city, orders[1].id));
+    for order in [&orders[0], &orders[2]] {
+        city.tamper("UPDATE action SET started_by = NULL", action_of(&city, order.id));
+    }
+    let other = ProcessId::from_uuid(city.world.clock.fresh());
+    let taken = city.world.store.take_due(other, city.world.clock.now_us(), 9).expect("the others are taken");
+    let of: Vec<OrderId> = taken.iter().map(|due| due.action.order).collect();
+    assert_eq!(of, [orders[0].id, orders[2].id]);
+    assert_eq!(city.world.store.take_due(other, city.world.clock.now_us(), 9), Ok(vec![]), "it is looked at once");
+}
+
+fn action_of(city: &City, order: OrderId) -> OrderId {
+    use diesel::sql_types::Binary;
+    let path = city.dir.path().join("tongfu.db");
+    let mut conn = SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("the file opens");
+    let sql = format!("(SELECT id FROM action WHERE hex(order_id) = upper('{}'))", order.uuid().simple());
+    let id: Vec<u8> = diesel::select(diesel::dsl::sql::<Binary>(&sql)).get_result(&mut conn).expect("one action");
+    OrderId::from_uuid(uuid::Uuid::from_slice(&id).expect("16 bytes"))
+}
