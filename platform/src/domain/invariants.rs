@@ -78,18 +78,12 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     let mut broken = |invariant: Invariant, found: String| {
         violations.push(Violation { invariant, of: order.id.to_string(), found });
     };
-    if let Some(price) = &order.price
-        && !price.split.sums_to(order.bill.amount)
-    {
-        broken(Invariant::SplitSums, format!("{:?} against {:?}", price.split, order.bill.amount));
+    if !split_sums(order) {
+        let settled = order.state.settled().map(|settled| &settled.split);
+        let priced = order.price.as_ref().map(|price| &price.split);
+        broken(Invariant::SplitSums, format!("{priced:?}, settled {settled:?}, against {:?}", order.bill.amount));
     }
-    if let Some(settled) = order.state.settled()
-        && !settled.split.sums_to(order.bill.amount)
-        && !matches!(order.state, State::UndoingInsurance { .. } | State::AskingUndo { .. } | State::Suspended { .. })
-    {
-        broken(Invariant::SplitSums, format!("{:?} against {:?}", settled.split, order.bill.amount));
-    }
-    if !super::posting::sums_to_zero(books.postings) {
+    if !postings_balance(books.postings) {
         broken(Invariant::PostingsBalance, "the order's postings do not sum to zero".into());
     }
     let place = order.state.place();
@@ -110,7 +104,7 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if order.refunded.is_negative() || order.refunding.is_negative() || gives_back_too_much(order) {
         broken(Invariant::RefundsWithinPaid, format!("refunded {:?}, refunding {:?}", order.refunded, order.refunding));
     }
-    if order.insured.is_some() && order.state.taken().is_some() && order.state.settled().is_none() {
+    if !insurance_before_cash(order) {
         broken(Invariant::InsuranceBeforeCash, "cash is held without a settled insurance leg".into());
     }
     let (count, highest) = books.records;
@@ -127,6 +121,25 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
         broken(Invariant::PaidAsSeen, format!("{:?} against {:?}", settled.split, authorised.split));
     }
     violations
+}
+
+/// PAY-1 of one order: the price it shows, and the settlement it stands on, sum to its bill. A settlement that does not
+/// is on its way to be undone and nothing stands on it.
+pub fn split_sums(order: &Order) -> bool {
+    let amount = order.bill.amount;
+    let stands = !matches!(order.state.stood(), State::UndoingInsurance { .. } | State::AskingUndo { .. });
+    order.price.as_ref().is_none_or(|price| price.split.sums_to(amount))
+        && (!stands || order.state.settled().is_none_or(|settled| settled.split.sums_to(amount)))
+}
+
+/// PAY-2 of one commit, or of several whole ones.
+pub fn postings_balance(postings: &[Posting]) -> bool {
+    super::posting::sums_to_zero(postings)
+}
+
+/// PAY-8 of one order: what it says of its cash needs a settlement beside it.
+pub fn insurance_before_cash(order: &Order) -> bool {
+    order.insured.is_none() || order.state.taken().is_none() || order.state.settled().is_some()
 }
 
 fn gives_back_too_much(order: &Order) -> bool {
