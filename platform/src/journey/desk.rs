@@ -27,14 +27,16 @@ use schema::seal::Lookup;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::action::Planned;
+use crate::domain::action::{Action, Planned};
 use crate::domain::bill::BillState;
 use crate::domain::deadline::Rules;
 use crate::domain::order::{self, Carry, Event, Given, Insured, Order, Owner, Place, State, Why};
 use crate::domain::posting::{self, Posting};
 use crate::domain::refund::{self, Refund, RefundEvent};
+use crate::parties::wallet::Account;
 use crate::store::{
-    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, OrderWrite, Subject, Want, Written,
+    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, NewPrepay, OrderWrite, Subject, Want,
+    Written,
 };
 
 /// Something to be decided.
@@ -138,10 +140,12 @@ pub struct Aftermath {
     pub batch: usize,
 }
 
-/// What the desk must know of a tenant's bureau.
+/// What the desk must know of a tenant's parties.
 pub trait Dialects: Send + Sync {
     /// 5203 finds settlements by visit.
     fn can_ask_by_visit(&self, tenant: TenantId) -> bool;
+    /// Under which account its wallet is asked; none for a tenant that is not served.
+    fn wallet_account(&self, tenant: TenantId) -> Option<Account>;
 }
 
 /// Ways to the desk.
@@ -366,6 +370,9 @@ impl Desk {
             Event::SettleDone(settlement) | Event::SettleFound(settlement) => {
                 change.settlement = Some(settlement.clone());
             }
+            Event::UndoDone(undone) | Event::UndoFound(undone) => {
+                change.undone = order.state.settled().map(|settled| (settled.setl_id.clone(), undone.clone()));
+            }
             Event::PriceCame(came) => {
                 let number = change.order.as_ref().and_then(|write| write.after.price.as_ref().map(|p| p.number));
                 change.price_lines = number.map(|number| (number, came.lines.clone()));
@@ -409,7 +416,12 @@ impl Desk {
             ..order_decision
         };
         let before = Seen { before: Some(order), event: event.kind(), event_doc };
-        self.write(command, before, decision, loaded, vec![decided.next])
+        let undone = match (event, &refund.settled) {
+            (RefundEvent::UndoDone(undone), Some(settled)) => Some((settled.setl_id.clone(), undone.clone())),
+            _ => None,
+        };
+        let (change, outcome, aftermath) = self.write(command, before, decision, loaded, vec![decided.next])?;
+        Ok((Change { undone, ..change }, outcome, aftermath))
     }
 
     fn claim(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
@@ -459,6 +471,7 @@ impl Desk {
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
         let bill = bill_change(written.before, &next);
+        let prepay = self.prepay(command.tenant, &actions);
         let actions = self.planned(command, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
         aftermath.start = actions
@@ -484,10 +497,26 @@ impl Desk {
             person,
             refunds,
             postings,
+            prepay,
             actions,
             ..Change::default()
         };
         Ok((change, Outcome::Order(Box::new(next)), aftermath))
+    }
+
+    /// What the wallet is to be asked, and under which account.
+    fn prepay(&self, tenant: TenantId, actions: &[Planned]) -> Option<NewPrepay> {
+        let account = self.dialects.wallet_account(tenant)?;
+        actions.iter().find_map(|planned| match &planned.action {
+            Action::Prepay { out_trade_no, amount, expires_at_us } => Some(NewPrepay {
+                out_trade_no: out_trade_no.clone(),
+                sp_mchid: account.sp_mchid.clone(),
+                appid: account.sp_appid.clone(),
+                amount: *amount,
+                expires_at_us: *expires_at_us,
+            }),
+            _ => None,
+        })
     }
 
     fn planned(&self, command: &Command, order: &Order, planned: Vec<Planned>) -> Vec<NewAction> {
