@@ -19,6 +19,7 @@ use platform::clock::Clock as _;
 use platform::domain::order::{Event, Order, State, Undone, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
+use platform::parties::wallet::Account;
 use platform::store::sqlite::{Access, SqliteStore};
 use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
 use schema::ids::{EventId, OrderId, ProcessId, TenantId};
@@ -32,6 +33,10 @@ struct Plain;
 impl Dialects for Plain {
     fn can_ask_by_visit(&self, _: TenantId) -> bool {
         true
+    }
+
+    fn wallet_account(&self, _: TenantId) -> Option<Account> {
+        None
     }
 }
 
@@ -257,7 +262,8 @@ fn a_decision_that_would_break_an_invariant_suspends_that_one_order_and_nothing_
     // Its price no longer sums to its bill: whatever is decided about it now would be built on that.
     city.tamper("UPDATE orders SET doc = json_set(doc, '$.price.split.cash_fen', 151)", paid.id);
 
-    let undone = Undone { undo_setl_id: "U1".into(), setl_time_us: city.world.clock.now_us() };
+    let undone =
+        Undone { msgid: None, inf_refmsgid: None, undo_setl_id: "U1".into(), setl_time_us: city.world.clock.now_us() };
     let desk = city.desk();
     let (outcomes, aftermath) = desk.step(vec![
         city.command(What::Refund(paid.id, refund.id, RefundEvent::UndoDone(undone))),

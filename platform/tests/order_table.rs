@@ -289,10 +289,18 @@ fn price(split: Split) -> Line {
 fn price_for(split: Split, seconds: i64) -> Line {
     let inputs = (split != CASH).then(|| Inputs {
         sealed: Sealed::from_bytes(vec![1]),
+        psn_no: hash(3),
+        insuplc_admdvs: "441900".into(),
+        mdtrt_cert_type: "02".into(),
+        mdtrt_cert_no: hash(4),
+        med_type: "11".into(),
+        psn_setlway: "01".into(),
+        acct_used: true,
         mdtrt_id: "MD1".into(),
         chrg_bchno: "CB1".into(),
         invono: "IN1".into(),
         insutype: INSUTYPE.into(),
+        echoed: Default::default(),
     });
     let valid_until_us = T0_US + seconds * S_US;
     order(Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us })))
@@ -344,6 +352,7 @@ fn settlement(split: Split, msgid: &str) -> Box<Settlement> {
         setl_time_us: T0_US + S_US,
         clearing: Clearing::default(),
         amounts: Default::default(),
+        texts: Default::default(),
         details: Vec::new(),
         reply: Sealed::from_bytes(vec![2]),
     })
@@ -406,7 +415,7 @@ fn question_lost() -> Line {
 }
 
 fn undo() -> Undone {
-    Undone { undo_setl_id: "SETL2".into(), setl_time_us: T0_US + 2 * S_US }
+    Undone { undo_setl_id: "SETL2".into(), setl_time_us: T0_US + 2 * S_US, msgid: None, inf_refmsgid: None }
 }
 
 fn undone() -> Line {

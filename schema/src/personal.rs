@@ -75,6 +75,8 @@ personal! {
     MdtrtCertNo masks |text| keep_ends(text, 0, 3);
     /// The wallet's name for a payer (`openid`).
     Openid masks |text| keep_ends(text, 0, 3);
+    /// Whom an insured person works for (`emp_name`).
+    EmployerName masks |text| keep_ends(text, 1, 0);
     /// A diagnosis in words or by code.
     Diagnosis masks |_| "***".to_owned();
     /// A card's payment password, already sealed for the bureau (Base64); nobody here can open it.

@@ -1,13 +1,15 @@
 //! What must hold of the books at any moment: one sentence and one check each. Tests, the simulation,
 //! `platform ledger verify` and the metrics all ask the same functions, so a night alert names a sentence of this page.
 
+use std::collections::BTreeMap;
+
 use schema::money::{Fen, Overflow};
 use schema::split::Split;
 use serde::{Deserialize, Serialize};
 
-use super::order::{Order, State};
-use super::posting::Posting;
-use super::refund::{Refund, RefundKind};
+use super::order::{Legs, Order, State};
+use super::posting::{Account, Posting};
+use super::refund::{Refund, RefundKind, RefundState};
 
 macro_rules! invariants {
     ($($(#[$doc:meta])* $name:ident = $id:literal, $sentence:literal;)*) => {
@@ -35,13 +37,14 @@ invariants! {
     PostingsBalance = "PAY-2", "The postings of every commit sum to zero.";
     OneOpenOrderPerBill = "PAY-3", "A bill has at most one open order, and an open order holds its bill.";
     OneOrderPerPerson = "PAY-4", "An insured person has at most one insured order between Settling and Paid or Closed.";
-    BureauNet = "PAY-5", "What the bureau owes for an order is the insurance leg that the order's state says stands.";
-    WalletNet = "PAY-6", "What the wallet owes for an order is the cash that the order's state and refunds say is held.";
-    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid.";
-    InsuranceBeforeCash = "PAY-8", "An order with an insurance leg holds cash only while that leg is settled.";
+    BureauNet = "PAY-5", "What the bureau owes for an order by its postings is its settlements without the undone ones, and what its state says stands.";
+    WalletNet = "PAY-6", "What the wallet owes for an order by its postings is the cash that came in without what went back, and what its state and refunds say is held.";
+    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid for it, and no payment gives back more than itself.";
+    InsuranceBeforeCash = "PAY-8", "An order with an insurance leg takes cash only behind a settlement, and once that is undone the cash is only on its way back.";
     NumberedWithoutGaps = "PAY-9", "An order's records are numbered from 1 to its version without gaps.";
     ClosedHoldsNothing = "PAY-10", "A closed order holds no insurance and no cash but stray cash on its way back.";
-    PaidAsSeen = "PAY-11", "Nobody pays other than what they authorised.";
+    PaidAsSeen = "PAY-11", "Nobody pays other than what they authorised: neither of an account nor in cash.";
+    DatedByItsLegs = "PAY-12", "Every posting has the accounting date of its counterparty's leg: a settlement's, its undo's, a payment's or a return's.";
 }
 
 /// A sentence that does not hold, and of what.
@@ -55,6 +58,34 @@ pub struct Violation {
     pub found: String,
 }
 
+/// A settlement as it is stored, and whether its undo is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InsuranceLeg {
+    /// 险种.
+    pub insutype: String,
+    /// Who pays what.
+    pub split: Split,
+    /// The bureau's accounting time: microseconds UTC.
+    pub setl_time_us: i64,
+    /// The undo's accounting time: microseconds UTC.
+    pub undone_at_us: Option<i64>,
+}
+
+/// Cash as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CashLeg {
+    /// The wallet's number.
+    pub transaction_id: String,
+    /// To whom it went.
+    pub merchant: String,
+    /// How much came in.
+    pub amount: Fen,
+    /// The wallet's accounting time: microseconds UTC.
+    pub success_time_us: i64,
+    /// It had no right to stay.
+    pub stray: bool,
+}
+
 /// Everything stored about one order, as a checker reads it.
 #[derive(Debug)]
 pub struct Books<'a> {
@@ -64,6 +95,10 @@ pub struct Books<'a> {
     pub refunds: &'a [Refund],
     /// All its postings.
     pub postings: &'a [Posting],
+    /// Its settlements.
+    pub insurance: &'a [InsuranceLeg],
+    /// The cash that came in for it.
+    pub cash: &'a [CashLeg],
     /// How many records were written, and the highest number among them.
     pub records: (i64, i64),
     /// The order that holds its bill.
@@ -79,8 +114,10 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     let mut broken = |invariant: Invariant, found: String| {
         violations.push(Violation { invariant, of: order.id.to_string(), found });
     };
-    if let Some(split) = unsound_split(order) {
-        broken(Invariant::SplitSums, format!("{split:?} against {:?}", order.bill.amount));
+    if !split_sums(order) {
+        let settled = order.state.settled().map(|settled| &settled.split);
+        let priced = order.price.as_ref().map(|price| &price.split);
+        broken(Invariant::SplitSums, format!("{priced:?}, settled {settled:?}, against {:?}", order.bill.amount));
     }
     if !postings_balance(books.postings) {
         broken(Invariant::PostingsBalance, "the order's postings do not sum to zero".into());
@@ -92,18 +129,27 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if order.insured.is_some() && order.state.holds_person() != books.person_held_by_it {
         broken(Invariant::OneOrderPerPerson, format!("{} holds person: {}", place.word(), books.person_held_by_it));
     }
-    match (held_insurance(order, books.refunds), net(books.postings, "bureau:")) {
-        (Ok(held), Ok(net)) if held == net => {}
-        (held, net) => broken(Invariant::BureauNet, format!("held {held:?}, postings {net:?}")),
+    let (held, net_at_bureau) = (held_insurance(order, books.refunds), net(books.postings, BUREAU));
+    let legs = net(&insurance_standing(books), BUREAU);
+    if held.is_err() || held != net_at_bureau || held != legs {
+        broken(Invariant::BureauNet, format!("held {held:?}, postings {net_at_bureau:?}, legs {legs:?}"));
     }
-    match (held_cash(order, books.refunds), net(books.postings, "wallet:")) {
-        (Ok(held), Ok(net)) if held == net => {}
-        (held, net) => broken(Invariant::WalletNet, format!("held {held:?}, postings {net:?}")),
+    let (by_fund, of_legs) = (by_account(books.postings, BUREAU), by_account(&insurance_standing(books), BUREAU));
+    if by_fund != of_legs {
+        broken(Invariant::BureauNet, format!("postings {by_fund:?}, legs {of_legs:?}"));
     }
-    if order.refunded.is_negative() || order.refunding.is_negative() || gives_back_too_much(order) {
+    let (held, net_at_wallet) = (held_cash(order, books.refunds), net(books.postings, WALLET));
+    let legs = cash_standing(books);
+    if held.is_err() || held != net_at_wallet || held != legs {
+        broken(Invariant::WalletNet, format!("held {held:?}, postings {net_at_wallet:?}, legs {legs:?}"));
+    }
+    if gives_back_too_much(order, books.refunds) {
         broken(Invariant::RefundsWithinPaid, format!("refunded {:?}, refunding {:?}", order.refunded, order.refunding));
     }
-    if !insurance_before_cash(order) {
+    for leg in books.cash.iter().filter(|leg| returns_too_much(leg, books.refunds)) {
+        broken(Invariant::RefundsWithinPaid, format!("{} gives back more than {:?}", leg.transaction_id, leg.amount));
+    }
+    if !insurance_before_cash(order) || books_cash_on_nothing(books) {
         broken(Invariant::InsuranceBeforeCash, "cash is held without a settled insurance leg".into());
     }
     let (count, highest) = books.records;
@@ -113,11 +159,14 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if matches!(order.state, State::Closed { .. }) && net(books.postings, "payable:") != Ok(Fen::ZERO) {
         broken(Invariant::ClosedHoldsNothing, "the institution is still owed something".into());
     }
-    if matches!(order.state, State::Paid { .. } | State::Completed { .. })
-        && let (Some(authorised), Some(settled)) = (&order.authorisation, order.state.settled())
-        && super::split::differs_for_the_payer(&authorised.split, &settled.split)
-    {
-        broken(Invariant::PaidAsSeen, format!("{:?} against {:?}", settled.split, authorised.split));
+    if !paid_as_seen(order) {
+        let (settled, taken) = (order.state.settled().map(|settled| &settled.split), order.state.taken());
+        let authorised = order.authorisation.as_ref().map(|authorisation| &authorisation.split);
+        broken(Invariant::PaidAsSeen, format!("settled {settled:?}, taken {taken:?}, authorised {authorised:?}"));
+    }
+    for line in books.postings.iter().filter(|line| !dated_by_its_leg(line, books)) {
+        let found = format!("{} of {:?} is dated {}", line.account, line.amount, line.counterparty_at_us);
+        broken(Invariant::DatedByItsLegs, found);
     }
     violations
 }
@@ -127,32 +176,128 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
 pub fn broken_by(next: &Order, postings: &[Posting]) -> Option<Invariant> {
     let sound = [
         (Invariant::PostingsBalance, postings_balance(postings)),
-        (Invariant::SplitSums, unsound_split(next).is_none()),
+        (Invariant::SplitSums, split_sums(next)),
         (Invariant::InsuranceBeforeCash, insurance_before_cash(next)),
     ];
     sound.into_iter().find(|(_, holds)| !holds).map(|(invariant, _)| invariant)
 }
 
-/// A split of the order that is none of its bill. What the bureau settled otherwise is on its way back.
-fn unsound_split(order: &Order) -> Option<Split> {
-    let priced = order.price.as_ref().map(|price| price.split);
-    let undoing =
-        matches!(order.state, State::UndoingInsurance { .. } | State::AskingUndo { .. } | State::Suspended { .. });
-    let settled = order.state.settled().filter(|_| !undoing).map(|settled| settled.split);
-    priced.into_iter().chain(settled).find(|split| !split.sums_to(order.bill.amount))
+/// PAY-1 of one order: the price it shows, and the settlement it stands on, sum to its bill. A settlement that does not
+/// is on its way to be undone and nothing stands on it.
+pub fn split_sums(order: &Order) -> bool {
+    let amount = order.bill.amount;
+    let stands = !matches!(order.state.stood(), State::UndoingInsurance { .. } | State::AskingUndo { .. });
+    order.price.as_ref().is_none_or(|price| price.split.sums_to(amount))
+        && (!stands || order.state.settled().is_none_or(|settled| settled.split.sums_to(amount)))
 }
 
-fn postings_balance(postings: &[Posting]) -> bool {
+/// PAY-2 of one commit, or of several whole ones.
+pub fn postings_balance(postings: &[Posting]) -> bool {
     super::posting::sums_to_zero(postings)
 }
 
-fn insurance_before_cash(order: &Order) -> bool {
+/// PAY-8 of one order: what it says of its cash needs a settlement beside it.
+pub fn insurance_before_cash(order: &Order) -> bool {
     order.insured.is_none() || order.state.taken().is_none() || order.state.settled().is_some()
 }
 
-fn gives_back_too_much(order: &Order) -> bool {
-    let limit = order.bill.amount;
-    order.refunded.plus(order.refunding).map_or(true, |sum| sum > limit)
+/// PAY-11 of one order: where the payer's money is held, or is being asked for, it is what they authorised. An order
+/// whose settlement is being undone pays nothing.
+pub fn paid_as_seen(order: &Order) -> bool {
+    let pays = !matches!(order.state.stood(), State::UndoingInsurance { .. } | State::AskingUndo { .. });
+    let (settled, taken) = (order.state.settled(), order.state.taken());
+    if !pays || (settled.is_none() && taken.is_none()) {
+        return true;
+    }
+    order.authorisation.as_ref().is_some_and(|authorised| {
+        settled.is_none_or(|settled| !super::split::differs_for_the_payer(&authorised.split, &settled.split))
+            && taken.is_none_or(|taken| taken.amount == authorised.split.cash_fen)
+    })
+}
+
+/// PAY-8 of what is stored: cash came in and stays, although its insurance leg was undone or never settled.
+fn books_cash_on_nothing(books: &Books<'_>) -> bool {
+    let order = books.order;
+    let on_its_way_back = books.refunds.iter().any(|refund| refund.kind != RefundKind::Stray && !refused(refund));
+    order.insured.is_some()
+        && order.state.taken().is_some()
+        && !on_its_way_back
+        && books.insurance.iter().all(|leg| leg.undone_at_us.is_some())
+}
+
+/// What can be given back of an order as it stands: nothing before it is paid.
+fn can_go_back(order: &Order) -> Result<Fen, Overflow> {
+    match paid_legs(order) {
+        Some(legs) => super::refund::refundable(legs),
+        None => Ok(Fen::ZERO),
+    }
+}
+
+/// Both legs of an order that is, or was, paid.
+fn paid_legs(order: &Order) -> Option<&Legs> {
+    match order.state.stood() {
+        State::Paid { legs, .. }
+        | State::Completed { legs, .. }
+        | State::Returning { legs, .. }
+        | State::Closed { returned: Some(legs), .. } => Some(legs),
+        _ => None,
+    }
+}
+
+fn gives_back_too_much(order: &Order, refunds: &[Refund]) -> bool {
+    let own = refunds.iter().filter(|refund| refund.kind != RefundKind::Stray && !refused(refund));
+    let granted = Fen::sum(own.map(|refund| refund.amount));
+    let said = order.refunded.plus(order.refunding);
+    let limit = can_go_back(order);
+    let within = |sum: Result<Fen, Overflow>| matches!((sum, &limit), (Ok(sum), Ok(limit)) if sum <= *limit);
+    order.refunded.is_negative() || order.refunding.is_negative() || !within(granted) || !within(said)
+}
+
+fn returns_too_much(leg: &CashLeg, refunds: &[Refund]) -> bool {
+    let back = refunds.iter().filter(|refund| !refused(refund)).filter_map(|refund| refund.cash.as_ref());
+    let of_this = back.filter(|cash| cash.taken.transaction_id == leg.transaction_id);
+    !Fen::sum(of_this.map(|cash| cash.amount)).is_ok_and(|sum| sum <= leg.amount)
+}
+
+fn refused(refund: &Refund) -> bool {
+    matches!(refund.state, RefundState::Refused { .. })
+}
+
+/// What the stored settlements that are not undone would post at the bureau.
+fn insurance_standing(books: &Books<'_>) -> Vec<Posting> {
+    let standing = books.insurance.iter().filter(|leg| leg.undone_at_us.is_none());
+    let institution = &books.order.bill.institution;
+    standing
+        .flat_map(|leg| {
+            // A leg beyond the range of money has no postings, which is then a difference.
+            super::posting::insurance_settled(&leg.split, &leg.insutype, institution, leg.setl_time_us)
+                .unwrap_or_default()
+        })
+        .collect()
+}
+
+/// The stored cash that came in, without what the stored refunds say went back. A replacement gives back out of the
+/// payment of the order that it replaces: less than nothing then, as in its postings.
+fn cash_standing(books: &Books<'_>) -> Result<Fen, Overflow> {
+    let came = Fen::sum(books.cash.iter().map(|leg| leg.amount))?;
+    let back = books.refunds.iter().filter(|refund| refund.returned_at_us.is_some());
+    came.minus(Fen::sum(back.filter_map(|refund| refund.cash.as_ref()).map(|cash| cash.amount))?)
+}
+
+/// PAY-12 of one line.
+fn dated_by_its_leg(line: &Posting, books: &Books<'_>) -> bool {
+    let at_us = line.counterparty_at_us;
+    let legs = paid_legs(books.order);
+    let taken = books.order.state.taken().or(legs.and_then(|legs| legs.cash.as_ref()));
+    let by_bureau = books.insurance.iter().any(|leg| leg.setl_time_us == at_us || leg.undone_at_us == Some(at_us));
+    let by_wallet = books.cash.iter().any(|leg| leg.success_time_us == at_us)
+        || books.refunds.iter().any(|refund| refund.returned_at_us == Some(at_us))
+        || taken.is_some_and(|taken| taken.success_time_us == at_us);
+    match &line.account {
+        Account::Bureau { .. } => by_bureau,
+        Account::Wallet { .. } | Account::Suspense => by_wallet,
+        Account::Payable { .. } => by_bureau || by_wallet,
+    }
 }
 
 /// What the bureau owes for this order according to its state and refunds.
@@ -188,11 +333,23 @@ pub fn held_cash(order: &Order, refunds: &[Refund]) -> Result<Fen, Overflow> {
     })
 }
 
+const BUREAU: &str = "bureau:";
+const WALLET: &str = "wallet:";
+
 fn net(postings: &[Posting], account_prefix: &str) -> Result<Fen, Overflow> {
-    Fen::sum(
-        postings
-            .iter()
-            .filter(|posting| posting.account.to_string().starts_with(account_prefix))
-            .map(|posting| posting.amount),
-    )
+    Fen::sum(by_account(postings, account_prefix)?.into_values())
+}
+
+/// The accounts with this prefix that are not level.
+fn by_account(postings: &[Posting], account_prefix: &str) -> Result<BTreeMap<String, Fen>, Overflow> {
+    let mut accounts: BTreeMap<String, Fen> = BTreeMap::new();
+    for posting in postings {
+        let account = posting.account.to_string();
+        if account.starts_with(account_prefix) {
+            let net = accounts.entry(account).or_default();
+            *net = net.plus(posting.amount)?;
+        }
+    }
+    accounts.retain(|_, net| !net.is_zero());
+    Ok(accounts)
 }

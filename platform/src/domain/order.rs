@@ -127,11 +127,25 @@ pub struct Price {
     pub valid_until_us: i64,
 }
 
-/// 2207's inputs: sealed as a whole, with beside them what operators search by.
+/// 2207's inputs: sealed as a whole, with beside them everything that names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// `schema::link::SettleInputs` as JSON, sealed for purpose `settle_inputs`.
     pub sealed: Sealed,
+    /// Keyed hash of 人员编号 (purpose `psn_no`).
+    pub psn_no: Lookup,
+    /// 参保地.
+    pub insuplc_admdvs: String,
+    /// 就诊凭证类型.
+    pub mdtrt_cert_type: String,
+    /// Keyed hash of 就诊凭证编号 (purpose `mdtrt_cert_no`).
+    pub mdtrt_cert_no: Lookup,
+    /// 医疗类别.
+    pub med_type: String,
+    /// 个人结算方式.
+    pub psn_setlway: String,
+    /// 个账使用标志.
+    pub acct_used: bool,
     /// 就诊ID.
     pub mdtrt_id: String,
     /// 收费批次号.
@@ -140,6 +154,23 @@ pub struct Inputs {
     pub invono: String,
     /// 险种.
     pub insutype: String,
+    /// The sums that 2207 echoes.
+    pub echoed: Echoed,
+}
+
+/// What 2207 repeats of 2204's results, in fen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Echoed {
+    /// 医疗费总额.
+    pub medfee_sumamt: Fen,
+    /// 全自费.
+    pub fulamt_ownpay_amt: Fen,
+    /// 超限价自费.
+    pub overlmt_selfpay: Fen,
+    /// 先行自付.
+    pub preselfpay_amt: Fen,
+    /// 符合政策范围.
+    pub inscp_scp_amt: Fen,
 }
 
 /// What let the money move.
@@ -839,10 +870,16 @@ pub struct PriceCame {
 /// An insurance leg that was undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undone {
-    /// 2208's own settlement id.
+    /// 2208's own settlement id; empty where the bureau says undone without showing the undo.
     pub undo_setl_id: String,
     /// Its accounting time: microseconds UTC.
     pub setl_time_us: i64,
+    /// The 2208's message, as sent or as 5203 names it.
+    #[serde(default)]
+    pub msgid: Option<String>,
+    /// The bureau's message (`inf_refmsgid`), where 2208 itself answered.
+    #[serde(default)]
+    pub inf_refmsgid: Option<String>,
 }
 
 /// An event's name, for tables, history and metrics.

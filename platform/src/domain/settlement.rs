@@ -28,6 +28,10 @@ pub struct Settlement {
     pub clearing: Clearing,
     /// Every amount of `setlinfo` by its own name, in fen.
     pub amounts: BTreeMap<String, Fen>,
+    /// Every other field of `setlinfo` that describes no person, by its own name and as it was written: kinds, flags,
+    /// ratios. What describes the person is in `reply` only.
+    #[serde(default)]
+    pub texts: BTreeMap<String, String>,
     /// `setldetail`, row by row.
     pub details: Vec<FundDetail>,
     /// The whole `output` node, sealed; the institution gets it as the bureau sent it.
@@ -58,4 +62,7 @@ pub struct FundDetail {
     pub crt_payb_lmt_amt: Fen,
     /// 基金支付 in fen.
     pub fund_payamt: Fen,
+    /// How the bureau arrived at it, in its own words; empty where it does not say.
+    #[serde(default)]
+    pub setl_proc_info: String,
 }

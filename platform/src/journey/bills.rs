@@ -13,7 +13,7 @@ use super::desk::{Command, Outcome, What};
 use super::people::{CERTNO, VISIT_CARD};
 use super::{Ground, Tenant};
 use crate::domain::bill::{BillFacts, BillState};
-use crate::store::{BillRow, NewBill};
+use crate::store::{BillLine, BillRow, NewBill};
 
 /// The purpose under which a bill's whole draft is sealed.
 const BILL: &str = "bill";
@@ -58,8 +58,13 @@ pub async fn take(
         psn_name_masked,
         dept_name: draft.visit.dept_name.clone(),
         dr_name: draft.visit.dr_name.clone(),
+        ipt_otp_no: draft.visit.ipt_otp_no.clone(),
+        med_type: draft.visit.med_type.clone(),
+        dept_code: draft.visit.dept_code.clone(),
+        atddr_no: draft.visit.atddr_no.clone(),
         issued_at_us: draft.issued_at_us,
         sealed: tenant.vault.seal(ground.clock.nonce(), BILL, &plain),
+        lines: draft.lines.iter().map(BillLine::from).collect(),
     };
     match ground.desk.ask(command(ground, tenant.id, What::TakeBill(Box::new(bill)), trace_id)).await {
         Outcome::Bill(id, _) => Ok(id),

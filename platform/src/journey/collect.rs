@@ -13,11 +13,12 @@ use crate::parties::wallet::{self, PrepayRequest, TradeState};
 /// The purpose under which a payer's openid is sealed.
 pub const OPENID: &str = "openid";
 
-/// Opens the wallet order. A repeat has the same content, so the wallet answers alike.
+/// Opens the wallet order as it was decided: for whom stands in the row of that commit, whatever login the payer has by
+/// now. A repeat has the same content, so the wallet answers alike.
 pub async fn prepay(job: &Job<'_>, out_trade_no: &str, amount: Fen, expires_at_us: i64) -> Result<What, Refusal> {
-    let (tenant, payer) = (job.tenant.id, job.order.payer);
-    let user = job.ground.read(move |store| store.channel_user_by_id(tenant, payer)).await?;
-    let sealed = user.and_then(|user| user.openid_sealed);
+    let (tenant, order) = (job.tenant.id, job.order.id);
+    let asked = job.ground.read(move |store| store.prepay(tenant, order)).await?;
+    let sealed = asked.and_then(|asked| asked.openid_sealed);
     let Some(sealed) = sealed else {
         let words = "未取得付款人的支付标识，请从支付渠道重新登录".to_owned();
         return Ok(job.event(Event::PrepayRefused { words, busy: false }));

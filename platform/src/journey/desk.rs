@@ -29,16 +29,17 @@ use schema::seal::Lookup;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
-use crate::domain::action::Planned;
+use crate::domain::action::{Action, Planned};
 use crate::domain::bill::BillState;
 use crate::domain::deadline::Rules;
 use crate::domain::invariants::{self, Invariant};
 use crate::domain::order::{self, Carry, Event, Given, Insured, Order, Owner, Place, State, Why};
 use crate::domain::refund::{self, Refund, RefundEvent};
 use crate::domain::settlement::Settlement;
+use crate::parties::wallet::Account;
 use crate::store::{
-    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, OrderWrite, StoreError, Subject, Want,
-    Written,
+    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, NewPrepay, OrderWrite, StoreError,
+    Subject, Want, Written,
 };
 
 /// Something to be decided.
@@ -153,10 +154,12 @@ pub struct Start {
     pub order: Arc<Order>,
 }
 
-/// What the desk must know of a tenant's bureau.
+/// What the desk must know of a tenant's parties.
 pub trait Dialects: Send + Sync {
     /// 5203 finds settlements by visit.
     fn can_ask_by_visit(&self, tenant: TenantId) -> bool;
+    /// Under which account its wallet is asked; none for a tenant that is not served.
+    fn wallet_account(&self, tenant: TenantId) -> Option<Account>;
 }
 
 /// Ways to the desk.
@@ -444,6 +447,10 @@ impl Desk {
             Event::SettleDone(settlement) | Event::SettleFound(settlement) => {
                 Brought { settlement: Some(settlement.clone()), ..Brought::default() }
             }
+            Event::UndoDone(undone) | Event::UndoFound(undone) => {
+                let undone = order.state.settled().map(|settled| (settled.setl_id.clone(), undone.clone()));
+                Brought { undone, ..Brought::default() }
+            }
             Event::PriceCame(came) => {
                 let number = decision.next.price.as_ref().map(|price| price.number);
                 Brought { price_lines: number.map(|number| (number, came.lines.clone())), ..Brought::default() }
@@ -487,7 +494,12 @@ impl Desk {
             ..order_decision
         };
         let seen = Seen { before: Some(order), event: event.kind(), event_doc };
-        self.write(command, seen, decision, loaded, Brought { refund: Some(decided.next), ..Brought::default() })
+        let undone = match (event, &refund.settled) {
+            (RefundEvent::UndoDone(undone), Some(settled)) => Some((settled.setl_id.clone(), undone.clone())),
+            _ => None,
+        };
+        let brought = Brought { refund: Some(decided.next), undone, ..Brought::default() };
+        self.write(command, seen, decision, loaded, brought)
     }
 
     fn claim(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
@@ -538,6 +550,7 @@ impl Desk {
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
         let bill = bill_change(written.before, &next);
+        let prepay = self.prepay(command.tenant, &actions);
         let actions = self.planned(command, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
         aftermath.start = started(command.tenant, &next, &actions);
@@ -560,11 +573,28 @@ impl Desk {
             refunds,
             postings,
             settlement: brought.settlement,
+            undone: brought.undone,
             price_lines: brought.price_lines,
+            prepay,
             actions,
             ..Change::default()
         };
         Ok((change, Outcome::Order(Box::new(next)), aftermath))
+    }
+
+    /// What the wallet is to be asked, and under which account.
+    fn prepay(&self, tenant: TenantId, actions: &[Planned]) -> Option<NewPrepay> {
+        let account = self.dialects.wallet_account(tenant)?;
+        actions.iter().find_map(|planned| match &planned.action {
+            Action::Prepay { out_trade_no, amount, expires_at_us } => Some(NewPrepay {
+                out_trade_no: out_trade_no.clone(),
+                sp_mchid: account.sp_mchid.clone(),
+                appid: account.sp_appid.clone(),
+                amount: *amount,
+                expires_at_us: *expires_at_us,
+            }),
+            _ => None,
+        })
     }
 
     fn planned(&self, command: &Command, order: &Order, planned: Vec<Planned>) -> Vec<NewAction> {
@@ -632,6 +662,8 @@ type Parts = (Change, Outcome, Aftermath);
 struct Brought {
     refund: Option<Refund>,
     settlement: Option<Box<Settlement>>,
+    /// 结算ID of what was undone, and how.
+    undone: Option<(String, order::Undone)>,
     price_lines: Option<(u32, Vec<LineResult>)>,
 }
 

@@ -25,7 +25,7 @@ use crate::ephemeral::Ephemeral;
 use crate::parties::bureau::Bureau;
 use crate::parties::link::{Address, Links};
 use crate::parties::sms::SmsGateway;
-use crate::parties::wallet::Wallet;
+use crate::parties::wallet::{Account, Wallet};
 use crate::settings::Settings;
 use crate::store::{CallerKey, InstitutionRow, Store, StoreError};
 
@@ -108,6 +108,10 @@ impl Tenants {
 impl desk::Dialects for Tenants {
     fn can_ask_by_visit(&self, tenant: TenantId) -> bool {
         self.get(tenant).is_ok_and(|tenant| tenant.bureau.can_ask_by_visit())
+    }
+
+    fn wallet_account(&self, tenant: TenantId) -> Option<Account> {
+        self.get(tenant).ok().map(|tenant| tenant.wallet.account())
     }
 }
 

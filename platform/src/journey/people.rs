@@ -23,7 +23,7 @@ use crate::ephemeral::Unreachable;
 use crate::parties::answer::Answer;
 use crate::parties::bureau::{BindRequest, Identity, PersonInfo};
 use crate::parties::sms::{Sms, SmsText};
-use crate::store::{BindingRow, CallerKey, ChannelUserRow, VisitCardRow};
+use crate::store::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, VisitCardRow};
 
 /// The insured person behind a binding, sealed at rest for purpose `person`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -54,6 +54,10 @@ pub struct BoundPerson {
 const PERSON: &str = "person";
 /// The purpose of document-number look-ups.
 pub const CERTNO: &str = "certno";
+/// The purpose of look-ups by 人员编号.
+pub const PSN_NO: &str = "psn_no";
+/// The purpose under which an insured person's employer is sealed.
+const EMP_NAME: &str = "emp_name";
 const PHONE: &str = "phone";
 const CARD: &str = "card_no";
 const DAY_MS: i64 = 86_400_000;
@@ -160,6 +164,7 @@ pub async fn login(
         channel,
         phone,
         phone_sealed: seal(PHONE, ask.phone.expose()),
+        openid: ask.openid.as_ref().map(|openid| tenant.vault.lookup(super::collect::OPENID, openid.expose())),
         openid_sealed: ask.openid.as_ref().map(|openid| seal(super::collect::OPENID, openid.expose())),
     };
     ground.read(move |store| store.channel_user(&row)).await
@@ -195,6 +200,29 @@ async fn ask_person(tenant: &Tenant, identity: &Identity) -> Result<PersonInfo, 
 /// The keyed hash of an insured person: (参保地, 人员编号).
 pub fn person_lookup(tenant: &Tenant, insuplc_admdvs: &str, psn_no: &PsnNo) -> Lookup {
     tenant.vault.lookup(PERSON, &format!("{insuplc_admdvs}|{}", psn_no.expose()))
+}
+
+/// Every insurance that 1101 names: an order may one day be paid from another than the one that is chosen today.
+fn insurances(ground: &Ground, tenant: &Tenant, info: &PersonInfo) -> Vec<InsuranceRow> {
+    let checked_at_us = ground.clock.now_us();
+    info.insurances
+        .iter()
+        .map(|insurance| InsuranceRow {
+            psn_no: tenant.vault.lookup(PSN_NO, info.psn_no.expose()),
+            person: person_lookup(tenant, &insurance.insuplc_admdvs, &info.psn_no),
+            insutype: insurance.insutype.clone(),
+            insuplc_admdvs: insurance.insuplc_admdvs.clone(),
+            psn_type: insurance.psn_type.clone(),
+            psn_insu_stas: insurance.psn_insu_stas.clone(),
+            cvlserv_flag: insurance.cvlserv_flag.clone(),
+            active: insurance.active,
+            emp_name: insurance
+                .emp_name
+                .as_ref()
+                .map(|name| tenant.vault.seal(ground.clock.nonce(), EMP_NAME, name.expose().as_bytes())),
+            checked_at_us,
+        })
+        .collect()
 }
 
 /// Level 1: name and document match at the bureau.
@@ -255,6 +283,7 @@ pub async fn bind(
         bind_no: None,
         checked_at_us: ground.clock.now_us(),
         created_at_us: ground.clock.now_us(),
+        insurances: Some(insurances(ground, tenant, &info)),
     };
     let response = json(&view(&row, &person))?;
     let (kept, kept_key) = (response.clone(), key.clone());
@@ -450,6 +479,7 @@ pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Re
     };
     let info = ask_person(tenant, &identity).await?;
     let before_epoch = row.facts.epoch;
+    let row = BindingRow { insurances: Some(insurances(ground, tenant, &info)), ..row };
     if info.blocked {
         let (before_epoch, stopped) = stopped(row, false);
         put(ground, before_epoch, stopped, None).await?;

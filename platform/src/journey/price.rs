@@ -10,11 +10,14 @@ use super::desk::{Command, What};
 use super::job::Job;
 use super::people::{self, BoundPerson};
 use super::{Ground, Tenant};
-use crate::domain::order::{Event, Inputs, PriceCame};
+use crate::domain::order::{Echoed, Event, Inputs, PriceCame};
 use crate::parties::answer::Answer;
 
 /// The purpose under which 2207's inputs are sealed.
 pub const SETTLE_INPUTS: &str = "settle_inputs";
+
+/// The purpose of look-ups by what was shown for treatment.
+const MDTRT_CERT_NO: &str = "mdtrt_cert_no";
 
 /// 就诊凭证类型 02: the identity document.
 const BY_IDENTITY: &str = "02";
@@ -63,10 +66,24 @@ fn price_came(ground: &Ground, tenant: &Tenant, price: &PriceAnswer) -> Result<E
         None => None,
         Some(inputs) => Some(Inputs {
             sealed: seal_inputs(ground, tenant, inputs)?,
+            psn_no: tenant.vault.lookup(people::PSN_NO, inputs.person.psn_no.expose()),
+            insuplc_admdvs: inputs.person.insuplc_admdvs.clone(),
+            mdtrt_cert_type: inputs.person.mdtrt_cert_type.clone(),
+            mdtrt_cert_no: tenant.vault.lookup(MDTRT_CERT_NO, inputs.person.mdtrt_cert_no.expose()),
+            med_type: inputs.med_type.clone(),
+            psn_setlway: inputs.psn_setlway.clone(),
+            acct_used: inputs.use_account,
             mdtrt_id: inputs.mdtrt_id.clone(),
             chrg_bchno: inputs.chrg_bchno.clone(),
             invono: inputs.invono.clone(),
             insutype: inputs.person.insutype.clone(),
+            echoed: Echoed {
+                medfee_sumamt: inputs.medfee_sumamt_fen,
+                fulamt_ownpay_amt: inputs.fulamt_ownpay_fen,
+                overlmt_selfpay: inputs.overlmt_selfpay_fen,
+                preselfpay_amt: inputs.preselfpay_fen,
+                inscp_scp_amt: inputs.inscp_scp_fen,
+            },
         }),
     };
     Ok(Event::PriceCame(Box::new(PriceCame {

@@ -11,7 +11,7 @@ use crate::domain::order::{Event, Undone};
 use crate::domain::refund::RefundEvent;
 use crate::domain::settlement::Settlement;
 use crate::parties::answer::Answer;
-use crate::parties::bureau::{OnBehalf, Settled, SettlementState};
+use crate::parties::bureau::{OnBehalf, Settled, SettlementState, UndoneAt};
 
 /// The purpose under which the bureau's whole reply is sealed.
 pub const REPLY: &str = "bureau_reply";
@@ -51,7 +51,7 @@ pub async fn ask(job: &Job<'_>, omsgid: &str) -> Result<What, Refusal> {
 pub async fn undo(job: &Job<'_>, msgid: &str, setl_id: &str, refund: Option<RefundId>) -> Result<What, Refusal> {
     let (on_behalf, inputs) = inputs(job).await?;
     let answer = job.tenant.bureau.undo(&on_behalf, msgid, setl_id, &inputs).await;
-    let answer = answer.map(|at| Undone { undo_setl_id: at.undo_setl_id, setl_time_us: at.setl_time_us });
+    let answer = answer.map(|at| Undone { msgid: Some(msgid.to_owned()), ..undone(at) });
     Ok(match (answer, refund) {
         (Answer::Done(undone), None) => job.event(Event::UndoDone(undone)),
         (Answer::Refused(no), None) => job.event(Event::UndoRefused { words: no.words, busy: no.busy }),
@@ -71,8 +71,6 @@ pub async fn ask_undo(job: &Job<'_>, setl_id: &str, refund: Option<RefundId>) ->
         Answer::Done(state) => Some(state),
         Answer::Refused(_) | Answer::Unknown(_) => None,
     };
-    let undone =
-        |at: crate::parties::bureau::UndoneAt| Undone { undo_setl_id: at.undo_setl_id, setl_time_us: at.setl_time_us };
     Ok(match (state, refund) {
         (Some(SettlementState::Undone(at)), None) => job.event(Event::UndoFound(undone(at))),
         (Some(SettlementState::Live(_)), None) => job.event(Event::UndoStands),
@@ -83,6 +81,11 @@ pub async fn ask_undo(job: &Job<'_>, setl_id: &str, refund: Option<RefundId>) ->
         (Some(SettlementState::Live(_)), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoStands),
         (Some(SettlementState::Nothing) | None, Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoUnknown),
     })
+}
+
+fn undone(at: UndoneAt) -> Undone {
+    let UndoneAt { undo_setl_id, setl_time_us, msgid, inf_refmsgid } = at;
+    Undone { undo_setl_id, setl_time_us, msgid, inf_refmsgid }
 }
 
 async fn inputs(job: &Job<'_>) -> Result<(OnBehalf, SettleInputs), Refusal> {

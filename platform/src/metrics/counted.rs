@@ -19,7 +19,9 @@ use crate::parties::bureau::{
 };
 use crate::parties::link::{Address, Links};
 use crate::parties::sms::{Sms, SmsGateway};
-use crate::parties::wallet::{NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, TradeState, Wallet};
+use crate::parties::wallet::{
+    Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, TradeState, Wallet,
+};
 
 /// A party whose calls are counted.
 pub struct Counted<P: ?Sized> {
@@ -103,6 +105,10 @@ impl Bureau for Counted<dyn Bureau> {
 
 #[async_trait]
 impl Wallet for Counted<dyn Wallet> {
+    fn account(&self) -> Account {
+        self.party.account()
+    }
+
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
         self.count("wallet", "prepay", self.party.prepay(request).await)
     }

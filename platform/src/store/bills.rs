@@ -4,13 +4,13 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable, Text};
 use schema::bill::BillKind;
 use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
-use schema::money::Fen;
+use schema::money::{Fen, Price6, Qty4};
 use schema::seal::{Lookup, Sealed};
 
 use super::conn::{Conn, NotWritten, moved_unless, on, statement};
-use super::tables::bill;
+use super::tables::{bill, bill_line};
 use super::values::{Bytes, Hash, Id, from_word, parsed, to_word};
-use super::{BillRow, NewBill, StoreError, StoredBill};
+use super::{BillLine, BillRow, NewBill, StoreError, StoredBill};
 use crate::domain::bill::{BillFacts, BillState};
 
 #[derive(Insertable)]
@@ -31,8 +31,33 @@ struct New<'a> {
     psn_name_masked: &'a str,
     dept_name: &'a str,
     dr_name: &'a str,
+    ipt_otp_no: &'a str,
+    med_type: &'a str,
+    dept_code: &'a str,
+    atddr_no: &'a str,
     issued_at_us: i64,
     sealed: &'a [u8],
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = bill_line, treat_none_as_default_value = false)]
+struct NewLine<'a> {
+    tenant: Id,
+    bill: Id,
+    line: i32,
+    feedetl_sn: &'a str,
+    med_list_codg: Option<&'a str>,
+    medins_list_codg: &'a str,
+    pric: i64,
+    cnt: i64,
+    amount: i64,
+    rxno: Option<&'a str>,
+    rx_circ_flag: &'a str,
+    hosp_appr_flag: &'a str,
+    unit: Option<&'a str>,
+    spec: Option<&'a str>,
+    prd_days: Option<i64>,
+    level_hint: Option<&'a str>,
 }
 
 /// Stores a bill; one with the same id or institution's number was there before: moved.
@@ -54,10 +79,36 @@ pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewBill) -> Result
         psn_name_masked: &new.psn_name_masked,
         dept_name: &new.dept_name,
         dr_name: &new.dr_name,
+        ipt_otp_no: &new.ipt_otp_no,
+        med_type: &new.med_type,
+        dept_code: &new.dept_code,
+        atddr_no: &new.atddr_no,
         issued_at_us: new.issued_at_us,
         sealed: new.sealed.as_bytes(),
     };
-    moved_unless(on!(conn, c => diesel::insert_into(bill::table).values(&row).on_conflict_do_nothing().execute(c))?)
+    moved_unless(on!(conn, c => diesel::insert_into(bill::table).values(&row).on_conflict_do_nothing().execute(c))?)?;
+    for (at, line) in (0_i32..).zip(&new.lines) {
+        let row = NewLine {
+            tenant: tenant.into(),
+            bill: facts.id.into(),
+            line: at,
+            feedetl_sn: &line.feedetl_sn,
+            med_list_codg: line.med_list_codg.as_deref(),
+            medins_list_codg: &line.medins_list_codg,
+            pric: line.pric.units(),
+            cnt: line.cnt.units(),
+            amount: line.amount.get(),
+            rxno: line.rxno.as_deref(),
+            rx_circ_flag: &line.rx_circ_flag,
+            hosp_appr_flag: &line.hosp_appr_flag,
+            unit: line.unit.as_deref(),
+            spec: line.spec.as_deref(),
+            prd_days: line.prd_days.map(i64::from),
+            level_hint: line.level_hint.as_deref(),
+        };
+        on!(conn, c => diesel::insert_into(bill_line::table).values(&row).execute(c))?;
+    }
+    Ok(())
 }
 
 statement! {
@@ -174,6 +225,10 @@ struct Whole {
     psn_name_masked: String,
     dept_name: String,
     dr_name: String,
+    ipt_otp_no: String,
+    med_type: String,
+    dept_code: String,
+    atddr_no: String,
     issued_at_us: i64,
     last_order: Option<Id>,
     sealed: Vec<u8>,
@@ -191,8 +246,13 @@ impl Whole {
                 psn_name_masked: self.psn_name_masked,
                 dept_name: self.dept_name,
                 dr_name: self.dr_name,
+                ipt_otp_no: self.ipt_otp_no,
+                med_type: self.med_type,
+                dept_code: self.dept_code,
+                atddr_no: self.atddr_no,
                 issued_at_us: self.issued_at_us,
                 sealed: Sealed::from_bytes(self.sealed),
+                lines: Vec::new(),
             },
             last_order: self.last_order.map(OrderId::from),
         })
@@ -240,4 +300,52 @@ pub(super) fn by_no(
         .get_result(c)
         .optional())?;
     found.map(Whole::read).transpose()
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = bill_line)]
+struct StoredLine {
+    feedetl_sn: String,
+    med_list_codg: Option<String>,
+    medins_list_codg: String,
+    pric: i64,
+    cnt: i64,
+    amount: i64,
+    rxno: Option<String>,
+    rx_circ_flag: String,
+    hosp_appr_flag: String,
+    unit: Option<String>,
+    spec: Option<String>,
+    prd_days: Option<i64>,
+    level_hint: Option<String>,
+}
+
+/// A bill's fee lines, in its order.
+pub(super) fn lines(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Vec<BillLine>, StoreError> {
+    let found: Vec<StoredLine> = on!(conn, c => bill_line::table
+        .filter(bill_line::tenant.eq(Id::from(tenant)))
+        .filter(bill_line::bill.eq(Id::from(id)))
+        .order(bill_line::line)
+        .select(StoredLine::as_select())
+        .load(c))?;
+    found
+        .into_iter()
+        .map(|row| {
+            Ok(BillLine {
+                feedetl_sn: row.feedetl_sn,
+                med_list_codg: row.med_list_codg,
+                medins_list_codg: row.medins_list_codg,
+                pric: Price6::from_units(row.pric),
+                cnt: Qty4::from_units(row.cnt),
+                amount: Fen::new(row.amount),
+                rxno: row.rxno,
+                rx_circ_flag: row.rx_circ_flag,
+                hosp_appr_flag: row.hosp_appr_flag,
+                unit: row.unit,
+                spec: row.spec,
+                prd_days: parsed("a line's days", row.prd_days.map(u32::try_from).transpose())?,
+                level_hint: row.level_hint,
+            })
+        })
+        .collect()
 }

@@ -13,14 +13,15 @@
 //! | a new bill or refund | unique numbers |
 //! | the answered action | `WHERE NOT done` |
 //! | the number of a bureau message | `action` has one row per number |
+//! | the number of a 2207 | `settlement_input` has one row per number |
 
 use diesel::connection::SimpleConnection as _;
 
 use super::bills::Seen;
 use super::conn::{CommitUnknown, Conn, NotWritten, Tx};
 use super::{
-    Change, Commit, Decide, Loaded, OrderWrite, StoreError, Subject, Want, Written, actions, answers, bills, ledger,
-    legs, orders, people, records, refunds,
+    Change, Commit, Decide, Loaded, OrderWrite, StoreError, Subject, Want, Written, actions, answers, bills, cash,
+    ledger, legs, orders, people, records, refunds, settlements,
 };
 use crate::domain::order::{Authorisation, Place};
 use crate::domain::refund::RefundKind;
@@ -108,6 +109,7 @@ fn load(conn: &mut Conn, want: &Want) -> Result<Loaded, StoreError> {
 struct Basis {
     bill: Option<Seen>,
     authorisation: Option<Authorisation>,
+    settling: Option<String>,
     cash_was_taken: bool,
 }
 
@@ -117,6 +119,7 @@ impl Basis {
         Basis {
             bill: loaded.bill.as_ref().map(|bill| Seen::from(&bill.facts)),
             authorisation: order.and_then(|order| order.authorisation.clone()),
+            settling: order.and_then(|order| settlements::sending(&order.state).map(str::to_owned)),
             cash_was_taken: order.is_some_and(|order| order.state.taken().is_some()),
         }
     }
@@ -208,12 +211,17 @@ fn write_order(conn: &mut Conn, tenant: TenantId, basis: &Basis, write: &OrderWr
     {
         legs::insert_authorisation(conn, order, given)?;
     }
+    if let Some(msgid) = settlements::sending(&order.state)
+        && basis.settling.as_deref() != Some(msgid)
+    {
+        settlements::insert_input(conn, order, msgid)?;
+    }
     // What a replaced order took stays one leg of one payment, there.
     if let Some(taken) = order.state.taken()
         && !basis.cash_was_taken
         && order.carried_in.is_zero()
     {
-        legs::insert_cash(conn, order, taken, false)?;
+        cash::insert(conn, order, taken, false)?;
     }
     Ok(())
 }
@@ -248,19 +256,30 @@ fn write_money(conn: &mut Conn, tenant: TenantId, change: &Change) -> Result<(),
                 .ok_or_else(|| StoreError::Damaged(format!("refund {} has no order", refund.id)))?,
         };
         refunds::put(conn, tenant, &order.bill.institution, refund)?;
-        if let (RefundKind::Stray, Some(cash)) = (refund.kind, &refund.cash) {
-            legs::insert_cash(conn, &order, &cash.taken, true)?;
+        if let (RefundKind::Stray, Some(back)) = (refund.kind, &refund.cash) {
+            cash::insert(conn, &order, &back.taken, true)?;
         }
     }
     let Some(write) = &change.order else {
-        if change.postings.is_empty() && change.settlement.is_none() && change.price_lines.is_none() {
+        let no_money = change.postings.is_empty()
+            && change.settlement.is_none()
+            && change.undone.is_none()
+            && change.prepay.is_none()
+            && change.price_lines.is_none();
+        if no_money {
             return Ok(());
         }
         return Err(StoreError::Damaged("money was decided without its order".into()).into());
     };
     ledger::insert(conn, write, &change.postings)?;
     if let Some(settlement) = &change.settlement {
-        legs::insert_settlement(conn, &write.after, settlement)?;
+        settlements::insert(conn, &write.after, settlement)?;
+    }
+    if let Some((setl_id, undone)) = &change.undone {
+        settlements::insert_undo(conn, &write.after, setl_id, undone)?;
+    }
+    if let Some(asked) = &change.prepay {
+        cash::insert_prepay(conn, &write.after, asked)?;
     }
     if let Some((number, lines)) = &change.price_lines {
         legs::insert_price_lines(conn, &write.after, *number, lines)?;

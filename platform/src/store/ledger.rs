@@ -10,7 +10,7 @@ use schema::seal::Lookup;
 use super::conn::{Conn, NotWritten, on};
 use super::tables::posting;
 use super::values::{Id, parsed};
-use super::{LedgerSums, OrderWrite, StoreError, orders, records, refunds};
+use super::{LedgerSums, OrderWrite, StoreError, cash, orders, records, refunds, settlements};
 use crate::domain::invariants::{self, Books, Invariant, Violation};
 use crate::domain::order::Order;
 use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
@@ -139,6 +139,14 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         for refund in refunds::of_orders(conn, tenant, from, to)? {
             given_back.entry(refund.order).or_default().push(refund);
         }
+        let mut insurance: HashMap<OrderId, Vec<_>> = HashMap::new();
+        for (order, leg) in settlements::legs(conn, tenant, from, to)? {
+            insurance.entry(order).or_default().push(leg);
+        }
+        let mut taken: HashMap<OrderId, Vec<_>> = HashMap::new();
+        for (order, leg) in cash::legs(conn, tenant, from, to)? {
+            taken.entry(order).or_default().push(leg);
+        }
         let mut lines: HashMap<OrderId, Vec<(EventId, Posting)>> = HashMap::new();
         for (order, event, line) in of_orders(conn, tenant, from, to)? {
             lines.entry(order).or_default().push((event, line));
@@ -154,6 +162,8 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
                 order,
                 refunds: &given_back.remove(&order.id).unwrap_or_default(),
                 postings: &postings,
+                insurance: &insurance.remove(&order.id).unwrap_or_default(),
+                cash: &taken.remove(&order.id).unwrap_or_default(),
                 records: counts.remove(&order.id).unwrap_or((0, 0)),
                 bill_held_by_it,
                 person_held_by_it,
@@ -162,6 +172,13 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         after = Some(to);
     }
     claims.report_orphans(&mut sums.violations);
+    for (setl_id, order) in settlements::undos_of_nothing(conn, tenant)? {
+        sums.violations.push(Violation {
+            invariant: Invariant::BureauNet,
+            of: order.to_string(),
+            found: format!("{setl_id} is undone and was never settled for this order"),
+        });
+    }
     let total = Fen::sum(sums.accounts.values().copied());
     if total != Ok(Fen::ZERO) {
         sums.violations.push(Violation {

@@ -1,18 +1,17 @@
-//! What an order's two legs rest on, as rows of their own: the bureau's word on every line, the authorisation, the
-//! settlement whole, the cash. Operators and reconciliation search here; the payment path reads the order itself.
+//! What an order's two legs rest on, as rows of their own: the bureau's word on every line, and the authorisation. The
+//! legs themselves are in `settlements.rs` and `cash.rs`. Operators and reconciliation search here; the payment path
+//! reads the order itself.
 
 use diesel::prelude::*;
 use schema::bill::LineResult;
 use schema::ids::{OrderId, TenantId};
 use schema::money::{Fen, Price6, Ratio4};
-use schema::seal::Sealed;
 
 use super::StoreError;
 use super::conn::{Conn, NotWritten, on};
-use super::tables::{authorisation, cash_leg, price_line, settlement, settlement_amount, settlement_fund};
+use super::tables::{authorisation, price_line};
 use super::values::{Hash, Id, to_word};
-use crate::domain::order::{Authorisation, Order, Taken};
-use crate::domain::settlement::Settlement;
+use crate::domain::order::{Authorisation, Order};
 
 // ——— price lines ———
 
@@ -129,144 +128,5 @@ pub(super) fn insert_authorisation(conn: &mut Conn, order: &Order, given: &Autho
         cash: given.split.cash_fen.get(),
     };
     on!(conn, c => diesel::insert_into(authorisation::table).values(&row).execute(c))?;
-    Ok(())
-}
-
-// ——— settlements ———
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement, treat_none_as_default_value = false)]
-struct NewSettlement<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    order_id: Id,
-    msgid: &'a str,
-    inf_refmsgid: &'a str,
-    mdtrt_id: &'a str,
-    insutype: &'a str,
-    setl_time_us: i64,
-    clr_type: &'a str,
-    clr_way: &'a str,
-    clr_optins: &'a str,
-    fund: i64,
-    other_funds: i64,
-    account_own: i64,
-    account_mulaid: i64,
-    hospital: i64,
-    cash: i64,
-    reply: &'a [u8],
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_amount)]
-struct NewAmount<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    name: &'a str,
-    amount: i64,
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_fund)]
-struct NewFund<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    line: i32,
-    fund_pay_type: &'a str,
-    fund_pay_type_name: &'a str,
-    inscp_scp_amt: i64,
-    crt_payb_lmt_amt: i64,
-    fund_payamt: i64,
-}
-
-/// Keeps a settlement whole. One that is known (a late answer after a question) stays as it was first told.
-pub(super) fn insert_settlement(conn: &mut Conn, order: &Order, came: &Settlement) -> Result<(), NotWritten> {
-    let tenant = Id::from(order.tenant);
-    let setl_id = came.setl_id.as_str();
-    let row = NewSettlement {
-        tenant,
-        setl_id,
-        order_id: order.id.into(),
-        msgid: &came.msgid,
-        inf_refmsgid: &came.inf_refmsgid,
-        mdtrt_id: &came.mdtrt_id,
-        insutype: &came.insutype,
-        setl_time_us: came.setl_time_us,
-        clr_type: &came.clearing.clr_type,
-        clr_way: &came.clearing.clr_way,
-        clr_optins: &came.clearing.clr_optins,
-        fund: came.split.fund_fen.get(),
-        other_funds: came.split.other_funds_fen.get(),
-        account_own: came.split.account_own_fen.get(),
-        account_mulaid: came.split.account_mulaid_fen.get(),
-        hospital: came.split.hospital_fen.get(),
-        cash: came.split.cash_fen.get(),
-        reply: came.reply.as_bytes(),
-    };
-    let kept = on!(conn, c => diesel::insert_into(settlement::table)
-        .values(&row)
-        .on_conflict_do_nothing()
-        .execute(c))?;
-    if kept == 0 {
-        return Ok(());
-    }
-    for (name, amount) in &came.amounts {
-        let row = NewAmount { tenant, setl_id, name, amount: amount.get() };
-        on!(conn, c => diesel::insert_into(settlement_amount::table).values(&row).execute(c))?;
-    }
-    for (line, fund) in (0_i32..).zip(&came.details) {
-        let row = NewFund {
-            tenant,
-            setl_id,
-            line,
-            fund_pay_type: &fund.fund_pay_type,
-            fund_pay_type_name: &fund.fund_pay_type_name,
-            inscp_scp_amt: fund.inscp_scp_amt.get(),
-            crt_payb_lmt_amt: fund.crt_payb_lmt_amt.get(),
-            fund_payamt: fund.fund_payamt.get(),
-        };
-        on!(conn, c => diesel::insert_into(settlement_fund::table).values(&row).execute(c))?;
-    }
-    Ok(())
-}
-
-pub(super) fn settlement_reply(conn: &mut Conn, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, StoreError> {
-    let found: Option<Vec<u8>> = on!(conn, c => settlement::table
-        .filter(settlement::tenant.eq(Id::from(tenant)))
-        .filter(settlement::setl_id.eq(setl_id))
-        .select(settlement::reply)
-        .get_result(c)
-        .optional())?;
-    Ok(found.map(Sealed::from_bytes))
-}
-
-// ——— cash ———
-
-#[derive(Insertable)]
-#[diesel(table_name = cash_leg)]
-struct NewCash<'a> {
-    tenant: Id,
-    order_id: Id,
-    transaction_id: &'a str,
-    out_trade_no: &'a str,
-    merchant: &'a str,
-    amount: i64,
-    success_time_us: i64,
-    stray: bool,
-}
-
-/// Keeps cash that came in. `stray`: it had no right to stay. Known cash stays as it was first told.
-pub(super) fn insert_cash(conn: &mut Conn, order: &Order, taken: &Taken, stray: bool) -> Result<(), NotWritten> {
-    let row = NewCash {
-        tenant: order.tenant.into(),
-        order_id: order.id.into(),
-        transaction_id: &taken.transaction_id,
-        out_trade_no: &taken.out_trade_no,
-        merchant: &order.bill.merchant,
-        amount: taken.amount.get(),
-        success_time_us: taken.success_time_us,
-        stray,
-    };
-    on!(conn, c => diesel::insert_into(cash_leg::table).values(&row).on_conflict_do_nothing().execute(c))?;
     Ok(())
 }

@@ -4,30 +4,33 @@
 //! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
 //! All methods are synchronous: callers on an async thread go through `spawn_blocking`.
 
-use schema::bill::{BillKind, LineResult};
+use schema::bill::{BillKind, FeeLine, LineResult};
 use schema::event::CloudEvent;
 use schema::ids::{
     ActionId, BillId, BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId,
     TenantId,
 };
-use schema::money::Fen;
+use schema::money::{Fen, Price6, Qty4};
 use schema::seal::{Lookup, Sealed};
 use schema::sign::PublicKey;
+use schema::split::Split;
+use std::collections::BTreeMap;
 
 use crate::domain::action::Action;
 use crate::domain::bill::{BillFacts, BillState};
 use crate::domain::binding::BindingFacts;
 use crate::domain::invariants::Violation;
-use crate::domain::order::Order;
+use crate::domain::order::{Inputs, Order, Undone};
 use crate::domain::posting::Posting;
 use crate::domain::refund::Refund;
-use crate::domain::settlement::Settlement;
+use crate::domain::settlement::{Clearing, FundDetail, Settlement};
 
 pub mod sqlite;
 
 mod actions;
 mod answers;
 mod bills;
+mod cash;
 mod conn;
 mod desk;
 mod institutions;
@@ -37,6 +40,7 @@ mod orders;
 mod people;
 mod records;
 mod refunds;
+mod settlements;
 mod tables;
 mod tenants;
 mod values;
@@ -145,6 +149,10 @@ pub struct Change {
     pub postings: Vec<Posting>,
     /// The settlement that this event brought, for its own tables.
     pub settlement: Option<Box<Settlement>>,
+    /// The settlement that this event tells undone (its `setl_id`), and by what.
+    pub undone: Option<(String, Undone)>,
+    /// What the wallet is to be asked; the payer's openid is added from their login as it is in this commit.
+    pub prepay: Option<NewPrepay>,
     /// The bureau's word on every line of a price.
     pub price_lines: Option<(u32, Vec<LineResult>)>,
     /// New actions.
@@ -193,10 +201,163 @@ pub struct NewBill {
     pub dept_name: String,
     /// Doctor, for lists.
     pub dr_name: String,
+    /// 门诊号.
+    pub ipt_otp_no: String,
+    /// 医疗类别.
+    pub med_type: String,
+    /// Department code.
+    pub dept_code: String,
+    /// Doctor code.
+    pub atddr_no: String,
     /// When it was issued: microseconds UTC.
     pub issued_at_us: i64,
     /// The whole `BillDraft` as JSON, sealed for purpose `bill`.
     pub sealed: Sealed,
+    /// Fee lines by their codes. Only written: [`Store::bill_lines`] reads them, lists of bills leave them out.
+    pub lines: Vec<BillLine>,
+}
+
+/// A fee line by its codes. What it is called, like every diagnosis, is in the sealed bill only: next to a patient,
+/// words say more than a search needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BillLine {
+    /// 费用明细流水号.
+    pub feedetl_sn: String,
+    /// National code.
+    pub med_list_codg: Option<String>,
+    /// The hospital's own code.
+    pub medins_list_codg: String,
+    /// Unit price in yuan, six decimals.
+    pub pric: Price6,
+    /// Quantity, four decimals.
+    pub cnt: Qty4,
+    /// The line's amount.
+    pub amount: Fen,
+    /// 处方号.
+    pub rxno: Option<String>,
+    /// 外购处方标志.
+    pub rx_circ_flag: String,
+    /// 医院审批标志.
+    pub hosp_appr_flag: String,
+    /// Unit of sale.
+    pub unit: Option<String>,
+    /// 规格.
+    pub spec: Option<String>,
+    /// 用药天数.
+    pub prd_days: Option<u32>,
+    /// 甲/乙/丙 as the HIS believes.
+    pub level_hint: Option<String>,
+}
+
+impl From<&FeeLine> for BillLine {
+    fn from(line: &FeeLine) -> BillLine {
+        BillLine {
+            feedetl_sn: line.feedetl_sn.clone(),
+            med_list_codg: line.med_list_codg.clone(),
+            medins_list_codg: line.medins_list_codg.clone(),
+            pric: line.pric,
+            cnt: line.cnt,
+            amount: line.amount_fen,
+            rxno: line.rxno.clone(),
+            rx_circ_flag: line.rx_circ_flag.clone(),
+            hosp_appr_flag: line.hosp_appr_flag.clone(),
+            unit: line.unit.clone(),
+            spec: line.spec.clone(),
+            prd_days: line.prd_days,
+            level_hint: line.level_hint.clone(),
+        }
+    }
+}
+
+/// What the wallet is to be asked for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPrepay {
+    /// Our number at the wallet.
+    pub out_trade_no: String,
+    /// The service provider's merchant number (`sp_mchid`).
+    pub sp_mchid: String,
+    /// Its `sp_appid`, to which openids belong.
+    pub appid: String,
+    /// How much.
+    pub amount: Fen,
+    /// When the wallet order ends: microseconds UTC.
+    pub expires_at_us: i64,
+}
+
+/// What the wallet was asked for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrepayRow {
+    /// What and under which account.
+    pub asked: NewPrepay,
+    /// To whom the money goes (`sub_mchid`).
+    pub merchant: String,
+    /// Keyed hash of the payer's openid (purpose `openid`); none where the login had none.
+    pub openid: Option<Lookup>,
+    /// The openid, sealed for purpose `openid`.
+    pub openid_sealed: Option<Sealed>,
+    /// When it was decided to ask: microseconds UTC.
+    pub asked_at_us: i64,
+}
+
+/// What one 2207 was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlementInputRow {
+    /// The 2207's message.
+    pub msgid: String,
+    /// Under which of the order's prices.
+    pub price_number: u32,
+    /// Everything it was told.
+    pub inputs: Inputs,
+}
+
+/// One settlement of an order, and its undo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettlementRow {
+    /// 结算ID.
+    pub setl_id: String,
+    /// The 2207's message.
+    pub msgid: String,
+    /// The bureau's message; empty where the settlement was found by a question.
+    pub inf_refmsgid: String,
+    /// 就诊ID.
+    pub mdtrt_id: String,
+    /// Who had it settled: `platform`.
+    pub origin: String,
+    /// 退费结算标志 as told with the settlement.
+    pub refd_setl_flag: String,
+    /// 险种.
+    pub insutype: String,
+    /// The bureau's accounting time: microseconds UTC.
+    pub setl_time_us: i64,
+    /// 清算类别, 清算方式, 清算经办机构.
+    pub clearing: Clearing,
+    /// Who pays what.
+    pub split: Split,
+    /// Every amount of `setlinfo` by its own name.
+    pub amounts: BTreeMap<String, Fen>,
+    /// Kinds, flags and ratios of `setlinfo` by their own names.
+    pub texts: BTreeMap<String, String>,
+    /// `setldetail`, row by row.
+    pub details: Vec<FundDetail>,
+    /// What undid it.
+    pub undone: Option<Undone>,
+}
+
+/// Cash that came in for an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CashRow {
+    /// The wallet's number.
+    pub transaction_id: String,
+    /// Our number at the wallet.
+    pub out_trade_no: String,
+    /// To whom it went (`sub_mchid`).
+    pub merchant: String,
+    /// How much.
+    pub amount: Fen,
+    /// The wallet's accounting time: microseconds UTC.
+    pub success_time_us: i64,
+    /// It had no right to stay.
+    pub stray: bool,
 }
 
 /// An action row.
@@ -313,6 +474,8 @@ pub struct ChannelUserRow {
     pub phone: Lookup,
     /// The phone, sealed for purpose `phone`.
     pub phone_sealed: Sealed,
+    /// Keyed hash of the wallet's name for the payer (purpose `openid`).
+    pub openid: Option<Lookup>,
     /// The wallet's name for the payer, sealed for purpose `openid`.
     pub openid_sealed: Option<Sealed>,
 }
@@ -342,6 +505,34 @@ pub struct BindingRow {
     pub checked_at_us: i64,
     /// When it was made: microseconds UTC.
     pub created_at_us: i64,
+    /// What 1101 has just said, in its order: replaces the person's insurances in the same commit. Only written:
+    /// [`Store::insurances`] reads them.
+    pub insurances: Option<Vec<InsuranceRow>>,
+}
+
+/// One insurance of a person, as 1101 said it last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InsuranceRow {
+    /// Keyed hash of 人员编号 (purpose `psn_no`).
+    pub psn_no: Lookup,
+    /// Keyed hash of (参保地, 人员编号) (purpose `person`): what a binding or an order under it names.
+    pub person: Lookup,
+    /// 险种.
+    pub insutype: String,
+    /// 参保地.
+    pub insuplc_admdvs: String,
+    /// 人员类别.
+    pub psn_type: String,
+    /// 人员参保状态, as the bureau writes it.
+    pub psn_insu_stas: String,
+    /// 公务员标志.
+    pub cvlserv_flag: String,
+    /// 正常参保.
+    pub active: bool,
+    /// 单位名称, sealed for purpose `emp_name`.
+    pub emp_name: Option<Sealed>,
+    /// When 1101 said it: microseconds UTC.
+    pub checked_at_us: i64,
 }
 
 /// A visit card bound at the window.
@@ -415,6 +606,14 @@ pub struct Story {
     pub actions: Vec<ActionStory>,
     /// Refunds.
     pub refunds: Vec<Refund>,
+    /// What each 2207 was told, oldest first.
+    pub inputs: Vec<SettlementInputRow>,
+    /// Settlements, oldest first.
+    pub settlements: Vec<SettlementRow>,
+    /// What the wallet was asked.
+    pub prepay: Option<PrepayRow>,
+    /// Cash that came in, oldest first.
+    pub cash: Vec<CashRow>,
 }
 
 /// A record waiting to be published.
@@ -497,7 +696,7 @@ pub trait Store: DeskStore {
 
     // — people —
 
-    /// The login of a phone in a channel; made if it is new; `openid` replaces the stored one when given.
+    /// The login of a phone in a channel; made if it is new; an openid replaces the stored one when given.
     fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError>;
     /// One login.
     fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError>;
@@ -519,6 +718,8 @@ pub trait Store: DeskStore {
     fn binding_by_bind_no(&self, tenant: TenantId, bind_no: &str) -> Result<Option<BindingRow>, StoreError>;
     /// Live bindings of an insured person.
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
+    /// What 1101 said last of the person with this document, in its order.
+    fn insurances(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<InsuranceRow>, StoreError>;
     /// The logins that may see bills of this document number.
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
     /// Binds a visit card; replaces an older binding of the same card.
@@ -548,6 +749,8 @@ pub trait Store: DeskStore {
         institution: &InstitutionCode,
         bill_no: &str,
     ) -> Result<Option<BillRow>, StoreError>;
+    /// A bill's fee lines, in its order.
+    fn bill_lines(&self, tenant: TenantId, id: BillId) -> Result<Vec<BillLine>, StoreError>;
     /// One order.
     fn order(&self, tenant: TenantId, id: OrderId) -> Result<Option<Order>, StoreError>;
     /// A payer's orders, newest first.
@@ -569,6 +772,8 @@ pub trait Store: DeskStore {
     fn open_under_binding(&self, tenant: TenantId, binding: BindingId) -> Result<Vec<OrderId>, StoreError>;
     /// The bureau's word on every line of one price.
     fn price_lines(&self, tenant: TenantId, order: OrderId, number: u32) -> Result<Vec<LineResult>, StoreError>;
+    /// What the wallet is asked for an order.
+    fn prepay(&self, tenant: TenantId, order: OrderId) -> Result<Option<PrepayRow>, StoreError>;
     /// The sealed 2207 reply of a settlement.
     fn settlement_reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, StoreError>;
     /// One refund.

@@ -6,9 +6,9 @@ use schema::ids::{BindingId, ChannelUserId, InstitutionCode, TenantId};
 use schema::seal::{Lookup, Sealed};
 
 use super::conn::{Conn, Tx, on};
-use super::tables::{binding, channel_user, visit_card};
+use super::tables::{binding, channel_user, person_insurance, visit_card};
 use super::values::{Hash, Id, parsed};
-use super::{BindingRow, CallerKey, ChannelUserRow, StoreError, VisitCardRow, answers};
+use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, StoreError, VisitCardRow, answers};
 use crate::domain::binding::BindingFacts;
 
 // ——— logins ———
@@ -21,6 +21,7 @@ struct StoredUser {
     channel: Id,
     phone: Hash,
     phone_sealed: Vec<u8>,
+    openid: Option<Hash>,
     openid_sealed: Option<Vec<u8>>,
 }
 
@@ -32,6 +33,7 @@ impl StoredUser {
             channel: self.channel.into(),
             phone: self.phone.into(),
             phone_sealed: Sealed::from_bytes(self.phone_sealed),
+            openid: self.openid.map(Lookup::from),
             openid_sealed: self.openid_sealed.map(Sealed::from_bytes),
         }
     }
@@ -45,6 +47,7 @@ pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<Chan
         channel: row.channel.into(),
         phone: (&row.phone).into(),
         phone_sealed: row.phone_sealed.as_bytes().to_vec(),
+        openid: row.openid.as_ref().map(Hash::from),
         openid_sealed: row.openid_sealed.as_ref().map(|sealed| sealed.as_bytes().to_vec()),
     };
     let made = on!(tx, c => diesel::insert_into(channel_user::table)
@@ -65,8 +68,12 @@ pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<Chan
         on!(tx, c => diesel::update(channel_user::table)
             .filter(channel_user::tenant.eq(known.tenant))
             .filter(channel_user::id.eq(known.id))
-            .set(channel_user::openid_sealed.eq(&stored.openid_sealed))
+            .set((
+                channel_user::openid.eq(&stored.openid),
+                channel_user::openid_sealed.eq(&stored.openid_sealed),
+            ))
             .execute(c))?;
+        known.openid = stored.openid;
         known.openid_sealed = stored.openid_sealed;
     }
     Ok(known.read())
@@ -151,6 +158,7 @@ impl StoredBinding {
             bind_no: self.bind_no,
             checked_at_us: self.checked_at_us,
             created_at_us: self.created_at_us,
+            insurances: None,
         }
     }
 }
@@ -166,6 +174,7 @@ pub(super) fn add_binding(
         .values(&stored)
         .on_conflict_do_nothing()
         .execute(c))?;
+    replace_insurances(tx, row)?;
     Ok(added == 1 && answered(tx, row.tenant, answer)?)
 }
 
@@ -183,6 +192,7 @@ pub(super) fn put_binding(
         .filter(binding::epoch.eq(before_epoch))
         .set(&stored)
         .execute(c))?;
+    replace_insurances(tx, row)?;
     Ok(changed == 1 && answered(tx, row.tenant, answer)?)
 }
 
@@ -274,6 +284,79 @@ pub(super) fn watchers(conn: &mut Conn, tenant: TenantId, certno: &Lookup) -> Re
         .order(binding::channel_user)
         .load(c))?;
     Ok(found.into_iter().map(ChannelUserId::from).collect())
+}
+
+// ——— insurances ———
+
+#[derive(Insertable, Queryable, Selectable)]
+#[diesel(table_name = person_insurance, treat_none_as_default_value = false)]
+struct StoredInsurance {
+    tenant: Id,
+    certno: Hash,
+    line: i32,
+    psn_no: Hash,
+    person: Hash,
+    insutype: String,
+    insuplc_admdvs: String,
+    psn_type: String,
+    psn_insu_stas: String,
+    cvlserv_flag: String,
+    active: bool,
+    emp_name: Option<Vec<u8>>,
+    checked_at_us: i64,
+}
+
+/// Replaces what is known of a person's insurances by what 1101 has just said, if it was asked.
+fn replace_insurances(tx: &mut Tx<'_>, row: &BindingRow) -> Result<(), StoreError> {
+    let Some(insurances) = &row.insurances else { return Ok(()) };
+    let (tenant, certno) = (Id::from(row.tenant), Hash::from(&row.certno));
+    on!(tx, c => diesel::delete(person_insurance::table)
+        .filter(person_insurance::tenant.eq(tenant))
+        .filter(person_insurance::certno.eq(certno))
+        .execute(c))?;
+    for (line, insurance) in (0_i32..).zip(insurances) {
+        let stored = StoredInsurance {
+            tenant,
+            certno,
+            line,
+            psn_no: (&insurance.psn_no).into(),
+            person: (&insurance.person).into(),
+            insutype: insurance.insutype.clone(),
+            insuplc_admdvs: insurance.insuplc_admdvs.clone(),
+            psn_type: insurance.psn_type.clone(),
+            psn_insu_stas: insurance.psn_insu_stas.clone(),
+            cvlserv_flag: insurance.cvlserv_flag.clone(),
+            active: insurance.active,
+            emp_name: insurance.emp_name.as_ref().map(|sealed| sealed.as_bytes().to_vec()),
+            checked_at_us: insurance.checked_at_us,
+        };
+        on!(tx, c => diesel::insert_into(person_insurance::table).values(&stored).execute(c))?;
+    }
+    Ok(())
+}
+
+pub(super) fn insurances(conn: &mut Conn, tenant: TenantId, certno: &Lookup) -> Result<Vec<InsuranceRow>, StoreError> {
+    let found: Vec<StoredInsurance> = on!(conn, c => person_insurance::table
+        .filter(person_insurance::tenant.eq(Id::from(tenant)))
+        .filter(person_insurance::certno.eq(Hash::from(certno)))
+        .order(person_insurance::line)
+        .select(StoredInsurance::as_select())
+        .load(c))?;
+    Ok(found
+        .into_iter()
+        .map(|row| InsuranceRow {
+            psn_no: row.psn_no.into(),
+            person: row.person.into(),
+            insutype: row.insutype,
+            insuplc_admdvs: row.insuplc_admdvs,
+            psn_type: row.psn_type,
+            psn_insu_stas: row.psn_insu_stas,
+            cvlserv_flag: row.cvlserv_flag,
+            active: row.active,
+            emp_name: row.emp_name.map(Sealed::from_bytes),
+            checked_at_us: row.checked_at_us,
+        })
+        .collect())
 }
 
 // ——— visit cards ———

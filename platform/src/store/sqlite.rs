@@ -22,9 +22,10 @@ use schema::sign::PublicKey;
 
 use super::conn::{CommitUnknown, Conn, Tx};
 use super::{
-    BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction, FirstAnswer,
-    InstitutionRow, LedgerSums, Store, StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers,
-    bills, desk, institutions, ledger, legs, orders, people, records, refunds, tenants,
+    BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction,
+    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, PrepayRow, Store, StoreError, Story, TenantRow, Unpublished,
+    VisitCardRow, Want, actions, answers, bills, cash, desk, institutions, ledger, legs, orders, people, records,
+    refunds, settlements, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -367,6 +368,10 @@ impl Store for SqliteStore {
         self.read(|conn| people::bindings_of_person(conn, tenant, person))
     }
 
+    fn insurances(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<InsuranceRow>, StoreError> {
+        self.read(|conn| people::insurances(conn, tenant, certno))
+    }
+
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError> {
         self.read(|conn| people::watchers(conn, tenant, certno))
     }
@@ -409,6 +414,10 @@ impl Store for SqliteStore {
         self.read(|conn| bills::by_no(conn, tenant, institution, bill_no))
     }
 
+    fn bill_lines(&self, tenant: TenantId, id: BillId) -> Result<Vec<BillLine>, StoreError> {
+        self.read(|conn| bills::lines(conn, tenant, id))
+    }
+
     fn order(&self, tenant: TenantId, id: OrderId) -> Result<Option<Order>, StoreError> {
         self.read(|conn| orders::one(conn, tenant, id))
     }
@@ -444,8 +453,12 @@ impl Store for SqliteStore {
         self.read(|conn| legs::price_lines(conn, tenant, order, number))
     }
 
+    fn prepay(&self, tenant: TenantId, order: OrderId) -> Result<Option<PrepayRow>, StoreError> {
+        self.read(|conn| cash::prepay(conn, tenant, order))
+    }
+
     fn settlement_reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, StoreError> {
-        self.read(|conn| legs::settlement_reply(conn, tenant, setl_id))
+        self.read(|conn| settlements::reply(conn, tenant, setl_id))
     }
 
     fn refund(&self, tenant: TenantId, id: RefundId) -> Result<Option<Refund>, StoreError> {
@@ -474,6 +487,10 @@ impl Store for SqliteStore {
                 postings: ledger::of_order(conn, tenant, id)?,
                 actions: actions::story(conn, tenant, id)?,
                 refunds: refunds::of_order(conn, tenant, id)?,
+                inputs: settlements::inputs_of(conn, tenant, id)?,
+                settlements: settlements::of_order(conn, tenant, id)?,
+                prepay: cash::prepay(conn, tenant, id)?,
+                cash: cash::of_order(conn, tenant, id)?,
                 order,
             }))
         })

@@ -40,6 +40,7 @@ diesel::table! {
         channel -> Binary,
         phone -> Binary,
         phone_sealed -> Binary,
+        openid -> Nullable<Binary>,
         openid_sealed -> Nullable<Binary>,
     }
 }
@@ -61,6 +62,24 @@ diesel::table! {
         checked_at_us -> BigInt,
         created_at_us -> BigInt,
         sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    person_insurance (tenant, certno, line) {
+        tenant -> Binary,
+        certno -> Binary,
+        line -> Integer,
+        psn_no -> Binary,
+        person -> Binary,
+        insutype -> Text,
+        insuplc_admdvs -> Text,
+        psn_type -> Text,
+        psn_insu_stas -> Text,
+        cvlserv_flag -> Text,
+        active -> Bool,
+        emp_name -> Nullable<Binary>,
+        checked_at_us -> BigInt,
     }
 }
 
@@ -94,8 +113,33 @@ diesel::table! {
         psn_name_masked -> Text,
         dept_name -> Text,
         dr_name -> Text,
+        ipt_otp_no -> Text,
+        med_type -> Text,
+        dept_code -> Text,
+        atddr_no -> Text,
         issued_at_us -> BigInt,
         sealed -> Binary,
+    }
+}
+
+diesel::table! {
+    bill_line (tenant, bill, line) {
+        tenant -> Binary,
+        bill -> Binary,
+        line -> Integer,
+        feedetl_sn -> Text,
+        med_list_codg -> Nullable<Text>,
+        medins_list_codg -> Text,
+        pric -> BigInt,
+        cnt -> BigInt,
+        amount -> BigInt,
+        rxno -> Nullable<Text>,
+        rx_circ_flag -> Text,
+        hosp_appr_flag -> Text,
+        unit -> Nullable<Text>,
+        spec -> Nullable<Text>,
+        prd_days -> Nullable<BigInt>,
+        level_hint -> Nullable<Text>,
     }
 }
 
@@ -210,10 +254,38 @@ diesel::table! {
 }
 
 diesel::table! {
+    settlement_input (tenant, msgid) {
+        tenant -> Binary,
+        msgid -> Text,
+        order_id -> Binary,
+        price_number -> BigInt,
+        psn_no -> Binary,
+        insutype -> Text,
+        insuplc_admdvs -> Text,
+        mdtrt_cert_type -> Text,
+        mdtrt_cert_no -> Binary,
+        med_type -> Text,
+        psn_setlway -> Text,
+        acct_used_flag -> Bool,
+        mdtrt_id -> Text,
+        chrg_bchno -> Text,
+        invono -> Text,
+        medfee_sumamt -> BigInt,
+        fulamt_ownpay_amt -> BigInt,
+        overlmt_selfpay -> BigInt,
+        preselfpay_amt -> BigInt,
+        inscp_scp_amt -> BigInt,
+        sealed -> Binary,
+    }
+}
+
+diesel::table! {
     settlement (tenant, setl_id) {
         tenant -> Binary,
         setl_id -> Text,
         order_id -> Binary,
+        origin -> Text,
+        refd_setl_flag -> Text,
         msgid -> Text,
         inf_refmsgid -> Text,
         mdtrt_id -> Text,
@@ -229,6 +301,43 @@ diesel::table! {
         hospital -> BigInt,
         cash -> BigInt,
         reply -> Binary,
+    }
+}
+
+diesel::table! {
+    settlement_undo (tenant, setl_id) {
+        tenant -> Binary,
+        setl_id -> Text,
+        order_id -> Binary,
+        undo_setl_id -> Nullable<Text>,
+        msgid -> Nullable<Text>,
+        inf_refmsgid -> Nullable<Text>,
+        setl_time_us -> BigInt,
+    }
+}
+
+diesel::table! {
+    settlement_text (tenant, setl_id, name) {
+        tenant -> Binary,
+        setl_id -> Text,
+        name -> Text,
+        value -> Text,
+    }
+}
+
+diesel::table! {
+    prepay (tenant, order_id) {
+        tenant -> Binary,
+        order_id -> Binary,
+        out_trade_no -> Text,
+        sp_mchid -> Text,
+        merchant -> Text,
+        appid -> Text,
+        openid -> Nullable<Binary>,
+        openid_sealed -> Nullable<Binary>,
+        amount -> BigInt,
+        expires_at_us -> BigInt,
+        asked_at_us -> BigInt,
     }
 }
 
@@ -251,6 +360,7 @@ diesel::table! {
         inscp_scp_amt -> BigInt,
         crt_payb_lmt_amt -> BigInt,
         fund_payamt -> BigInt,
+        setl_proc_info -> Text,
     }
 }
 
@@ -317,3 +427,4 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(action, lease, orders);
+diesel::allow_tables_to_appear_in_same_query!(settlement, settlement_undo);

@@ -60,6 +60,7 @@ impl Bureau {
             setl_time_us: now_us,
             clearing: Clearing::default(),
             amounts: Default::default(),
+            texts: Default::default(),
             details: Vec::new(),
             reply: Sealed::from_bytes(vec![2]),
         };
@@ -72,7 +73,12 @@ impl Bureau {
         let found = self.settlements.iter_mut().find(|(_, settlement, _)| settlement.setl_id == setl_id);
         match found {
             Some((_, _, undone @ None)) => {
-                let now = Undone { undo_setl_id: format!("U{setl_id}"), setl_time_us: now_us };
+                let now = Undone {
+                    undo_setl_id: format!("U{setl_id}"),
+                    setl_time_us: now_us,
+                    msgid: None,
+                    inf_refmsgid: None,
+                };
                 *undone = Some(now.clone());
                 Ok(now)
             }
@@ -439,10 +445,18 @@ impl City {
         let split = if unsound { Split { cash_fen: Fen::new(1), ..fair } } else { fair };
         let inputs = (shape == Shape::Insured).then(|| platform::domain::order::Inputs {
             sealed: Sealed::from_bytes(vec![1]),
+            psn_no: crate::paper::hash(3),
+            insuplc_admdvs: "441900".into(),
+            mdtrt_cert_type: "02".into(),
+            mdtrt_cert_no: crate::paper::hash(4),
+            med_type: "11".into(),
+            psn_setlway: "01".into(),
+            acct_used: true,
             mdtrt_id: "MD1".into(),
             chrg_bchno: format!("CB{number}"),
             invono: "IN1".into(),
             insutype: INSUTYPE.into(),
+            echoed: Default::default(),
         });
         let valid_until_us = self.now_us + 900_000_000;
         Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us }))

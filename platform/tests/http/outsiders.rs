@@ -11,7 +11,7 @@ use platform::parties::bureau::{
 };
 use platform::parties::sms::{Sms, SmsGateway};
 use platform::parties::wallet::{
-    NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
+    Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
 };
 use schema::link::SettleInputs;
 use schema::mobile::WalletView;
@@ -92,6 +92,9 @@ impl Bureau for Registry {
                     insutype: "310".into(),
                     insuplc_admdvs: "441900".into(),
                     psn_type: "11".into(),
+                    psn_insu_stas: "1".into(),
+                    cvlserv_flag: "0".into(),
+                    emp_name: None,
                     active: true,
                 }],
                 blocked: false,
@@ -157,6 +160,10 @@ pub const PAID_AT_US: i64 = 1_767_225_600_000_000;
 
 #[async_trait]
 impl Wallet for Till {
+    fn account(&self) -> Account {
+        Account { sp_mchid: "1900007291".into(), sp_appid: "wx1".into() }
+    }
+
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
         Answer::Done(format!("prepay-{}", request.out_trade_no))
     }

@@ -4,10 +4,10 @@
 use platform::domain::bill::{BillFacts, BillState};
 use platform::domain::binding::BindingFacts;
 use platform::domain::deadline::Rules;
-use platform::domain::invariants::{self, Books};
-use platform::domain::order::{self, Carry, Decision, Event, Given, Insured, Order, Place};
+use platform::domain::invariants::{self, Books, CashLeg, InsuranceLeg};
+use platform::domain::order::{self, Carry, Decision, Event, Given, Insured, Order, Place, Taken};
 use platform::domain::posting::{self, Posting};
-use platform::domain::refund::{self, Refund, RefundEvent};
+use platform::domain::refund::{self, Refund, RefundEvent, RefundKind};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, MessageId, OrderId, RefundId, TenantId};
 use schema::money::Fen;
 use schema::refusal::Refusal;
@@ -78,6 +78,10 @@ pub(crate) struct Paper {
     pub(crate) refunds: Vec<Refund>,
     /// Its postings.
     pub(crate) postings: Vec<Posting>,
+    /// Its settlements, with their ids.
+    insurance: Vec<(String, InsuranceLeg)>,
+    /// The cash that came in for it.
+    cash: Vec<CashLeg>,
     /// Records written.
     pub(crate) records: i64,
     /// The binding as it is now.
@@ -160,7 +164,11 @@ impl Paper {
         let decision = order::open(id, tenant, payer, MERCHANT, insured, carry, &given)?;
         let order = decision.next.clone();
         let (refunds, postings, records, fresh) = (Vec::new(), Vec::new(), 1, number as u64 * 1_000_000);
-        Ok((Paper { order, refunds, postings, records, binding, can_ask_by_visit, bill, rules, fresh }, decision))
+        let (insurance, cash) = (Vec::new(), Vec::new());
+        Ok((
+            Paper { order, refunds, postings, insurance, cash, records, binding, can_ask_by_visit, bill, rules, fresh },
+            decision,
+        ))
     }
 
     /// Decides an event and books what was decided. A refusal changes nothing.
@@ -168,6 +176,22 @@ impl Paper {
         self.fresh += 1;
         let msgid = self.msgid();
         let decision = order::next(&self.order, event, &self.given(&msgid, now_us))?;
+        match event {
+            Event::SettleDone(came) | Event::SettleFound(came) => {
+                let leg = InsuranceLeg {
+                    insutype: came.insutype.clone(),
+                    split: came.split,
+                    setl_time_us: came.setl_time_us,
+                    undone_at_us: None,
+                };
+                self.insurance.push((came.setl_id.clone(), leg));
+            }
+            Event::UndoDone(undone) | Event::UndoFound(undone) => {
+                let setl_id = self.order.state.settled().map(|settled| settled.setl_id.clone());
+                self.undo(setl_id, undone.setl_time_us);
+            }
+            _ => {}
+        }
         self.book(&decision, None);
         Ok(decision)
     }
@@ -179,6 +203,12 @@ impl Paper {
         let given = self.given(&msgid, now_us);
         let refund = self.refunds.iter().find(|refund| refund.id == id).expect("a refund of this order");
         let decided = refund::next(refund, event, &self.order, &given)?;
+        let undone = match event {
+            RefundEvent::UndoDone(undone) => {
+                Some((refund.settled.as_ref().map(|settled| settled.setl_id.clone()), undone.setl_time_us))
+            }
+            _ => None,
+        };
         let told = match &decided.ended {
             Some(ended) => order::next(&self.order, &Event::RefundEnded(ended.clone()), &given)?,
             None => Decision {
@@ -193,6 +223,9 @@ impl Paper {
             actions: decided.actions.into_iter().chain(told.actions).collect(),
             ..told
         };
+        if let Some((setl_id, at_us)) = undone {
+            self.undo(setl_id, at_us);
+        }
         self.book(&decision, Some(decided.next));
         Ok(decision)
     }
@@ -215,11 +248,37 @@ impl Paper {
         }
     }
 
+    fn undo(&mut self, setl_id: Option<String>, at_us: i64) {
+        for (_, leg) in self.insurance.iter_mut().filter(|(known, _)| Some(known) == setl_id.as_ref()) {
+            leg.undone_at_us = Some(at_us);
+        }
+    }
+
+    fn take(&mut self, taken: &Taken, stray: bool) {
+        if self.cash.iter().all(|leg| leg.transaction_id != taken.transaction_id) {
+            self.cash.push(CashLeg {
+                transaction_id: taken.transaction_id.clone(),
+                merchant: MERCHANT.into(),
+                amount: taken.amount,
+                success_time_us: taken.success_time_us,
+                stray,
+            });
+        }
+    }
+
     fn book(&mut self, decision: &Decision, refund: Option<Refund>) {
         self.order = decision.next.clone();
+        if let Some(taken) = self.order.state.taken().cloned()
+            && self.order.carried_in.is_zero()
+        {
+            self.take(&taken, false);
+        }
         self.postings.extend(decision.postings.iter().cloned());
         self.records += 1;
         for refund in refund.into_iter().chain(decision.refund.clone()) {
+            if let (RefundKind::Stray, Some(back)) = (refund.kind, &refund.cash) {
+                self.take(&back.taken.clone(), true);
+            }
             match self.refunds.iter_mut().find(|known| known.id == refund.id) {
                 Some(known) => *known = refund,
                 None => self.refunds.push(refund),
@@ -229,10 +288,13 @@ impl Paper {
 
     /// Every sentence of the books that does not hold, given who holds the bill and the person.
     pub(crate) fn broken(&self, bill_held_by_it: bool, person_held_by_it: bool) -> Vec<String> {
+        let insurance: Vec<InsuranceLeg> = self.insurance.iter().map(|(_, leg)| leg.clone()).collect();
         let books = Books {
             order: &self.order,
             refunds: &self.refunds,
             postings: &self.postings,
+            insurance: &insurance,
+            cash: &self.cash,
             records: (self.records, self.records),
             bill_held_by_it,
             person_held_by_it,

@@ -13,7 +13,7 @@ use platform::parties::link::{Address, Links};
 use platform::parties::outbound::{Failure, Outbound, Request, Response};
 use platform::parties::sms::{Sms, SmsGateway};
 use platform::parties::wallet::{
-    NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
+    Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
 };
 use sandbox::bureau::core::Reception;
 use sandbox::fault::Fault;
@@ -267,6 +267,10 @@ const SP: &str = "1900007291";
 /// The wallet's seam straight onto the sandbox's wallet core: signatures have their own tests.
 #[async_trait]
 impl Wallet for Outside {
+    fn account(&self) -> Account {
+        Account { sp_mchid: SP.into(), sp_appid: "wx8888888888888888".into() }
+    }
+
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
         let expires = platform::journey::desk::china_time(request.expires_at_us);
         let body = json!({

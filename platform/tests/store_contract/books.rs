@@ -4,6 +4,7 @@ use platform::clock::Clock as _;
 use platform::domain::invariants::Invariant;
 use platform::domain::order::{Event, Insurance, Legs, State};
 use platform::domain::posting::{Account, Posting};
+use platform::domain::refund::{Refund, RefundKind};
 use platform::store::{Change, OrderWrite, Written};
 use schema::ids::OrderId;
 use schema::money::Fen;
@@ -42,6 +43,15 @@ fn write(change: &mut Change) -> &mut OrderWrite {
 
 fn suspense(amount: i64) -> Posting {
     Posting { account: Account::Suspense, amount: Fen::new(amount), counterparty_at_us: 0 }
+}
+
+/// The change by which an order's settlement is undone.
+fn undoing(world: &World) -> Change {
+    let order = world.collecting("B", 1000);
+    world.clock.advance_ms(1000);
+    world.step(order.id, &Event::Cancelled);
+    world.step(order.id, &Event::WalletClosed);
+    world.decide(order.id, &Event::UndoDone(world.undone("S-B")))
 }
 
 type Break = fn(&World) -> Change;
@@ -99,6 +109,55 @@ const BREAKS: &[(Invariant, &str, Break)] = &[
         let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
         Change { postings: vec![], ..world.decide(order.id, &settled) }
     }),
+    (Invariant::BureauNet, "a settlement without its row", |world| {
+        let order = world.settling("B", 1000);
+        let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
+        Change { settlement: None, ..world.decide(order.id, &settled) }
+    }),
+    (Invariant::BureauNet, "a row that says another sum than its postings", |world| {
+        let order = world.settling("B", 1000);
+        let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
+        let mut change = world.decide(order.id, &settled);
+        if let Some(settlement) = &mut change.settlement {
+            settlement.split.fund_fen = Fen::new(601);
+        }
+        change
+    }),
+    (Invariant::BureauNet, "a row that says another fund than its postings", |world| {
+        let order = world.settling("B", 1000);
+        let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
+        let mut change = world.decide(order.id, &settled);
+        if let Some(settlement) = &mut change.settlement {
+            let split = &mut settlement.split;
+            (split.fund_fen, split.other_funds_fen) = (Fen::new(500), Fen::new(100));
+        }
+        change
+    }),
+    (Invariant::BureauNet, "an undo without its row", |world| Change { undone: None, ..undoing(world) }),
+    (Invariant::BureauNet, "an undo of a settlement that stands", |world| {
+        let order = world.completed("B", 1000);
+        let flagged = world.decide(order.id, &world.whole_refund());
+        Change { undone: Some(("S-B".into(), world.undone("S-B"))), ..flagged }
+    }),
+    (Invariant::BureauNet, "an undo of nothing", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        Change { undone: Some(("S-none".into(), world.undone("S-none"))), ..world.decide(order.id, &Event::Cancelled) }
+    }),
+    (Invariant::WalletNet, "cash that came in and is booked nowhere", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        let order = world.step(order.id, &world.price(false, 1000));
+        world.step(order.id, &Event::Cancelled);
+        let stray = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        let forgotten = Refund { kind: RefundKind::Part, ..stray.refunds[0].clone() };
+        assert_eq!(world.commit_one(Change { postings: vec![], ..stray }), Written::Done);
+        Change { refunds: vec![forgotten], ..Change::default() }
+    }),
+    (Invariant::WalletNet, "a return that its payment never had", |world| {
+        let order = world.completed("B", 1000);
+        let mut change = world.decide(order.id, &world.whole_refund());
+        change.refunds[0].returned_at_us = Some(world.clock.now_us());
+        change
+    }),
     (Invariant::WalletNet, "cash without postings", |world| {
         let order = world.collecting("B", 1000);
         let paid = Event::WalletPaid(world.taken(&order, "T1"));
@@ -109,6 +168,36 @@ const BREAKS: &[(Invariant, &str, Break)] = &[
         let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
         write(&mut change).after.refunded = Fen::new(1001);
         change
+    }),
+    (Invariant::RefundsWithinPaid, "a refund granted before anything was paid", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletNotPaid);
+        write(&mut change).after.refunding = Fen::new(1);
+        change
+    }),
+    (Invariant::RefundsWithinPaid, "what the hospital bore given back", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        if let State::Paid { legs: Legs { insurance: Insurance::Settled(settled), .. }, .. } =
+            &mut write(&mut change).after.state
+        {
+            (settled.split.fund_fen, settled.split.hospital_fen) = (Fen::new(500), Fen::new(100));
+        }
+        write(&mut change).after.refunded = Fen::new(901);
+        change
+    }),
+    (Invariant::RefundsWithinPaid, "a payment that gives back more than itself", |world| {
+        let order = world.completed("B", 1000);
+        let mut change = world.decide(order.id, &world.whole_refund());
+        if let Some(cash) = &mut change.refunds[0].cash {
+            cash.amount = Fen::new(151);
+        }
+        change
+    }),
+    (Invariant::InsuranceBeforeCash, "cash that stays although its settlement is undone", |world| {
+        let order = world.collecting("B", 1000);
+        let paid = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        Change { undone: Some(("S-B".into(), world.undone("S-B"))), ..paid }
     }),
     (Invariant::InsuranceBeforeCash, "cash without the insurance leg", |world| {
         let order = world.collecting("B", 1000);
@@ -136,6 +225,42 @@ const BREAKS: &[(Invariant, &str, Break)] = &[
         if let Some(authorisation) = &mut write(&mut change).after.authorisation {
             authorisation.split.cash_fen = Fen::new(149);
         }
+        change
+    }),
+    (Invariant::PaidAsSeen, "a cash-only order that paid other than authorised", |world| {
+        let order = world.open(world.bill("B", 1000), false);
+        world.step(order.id, &world.price(false, 1000));
+        let order = world.step(order.id, &Event::Authorised { offered: None });
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        if let Some(authorisation) = &mut write(&mut change).after.authorisation {
+            authorisation.split.cash_fen = Fen::new(999);
+        }
+        change
+    }),
+    (Invariant::PaidAsSeen, "cash asked for what nobody authorised", |world| {
+        let order = world.collecting("B", 1000);
+        let mut change = world.decide(order.id, &Event::WalletNotPaid);
+        write(&mut change).after.authorisation = None;
+        change
+    }),
+    (Invariant::DatedByItsLegs, "a settlement booked on another day", |world| {
+        let order = world.settling("B", 1000);
+        let settled = Event::SettleDone(Box::new(world.settlement(&order, "S1")));
+        let mut change = world.decide(order.id, &settled);
+        change.postings.iter_mut().for_each(|line| line.counterparty_at_us += 1);
+        change
+    }),
+    (Invariant::DatedByItsLegs, "cash booked on the day of the settlement", |world| {
+        let order = world.collecting("B", 1000);
+        let setl_time_us = order.state.settled().expect("a settlement").setl_time_us;
+        world.clock.advance_ms(1000);
+        let mut change = world.decide(order.id, &Event::WalletPaid(world.taken(&order, "T1")));
+        change.postings.iter_mut().for_each(|line| line.counterparty_at_us = setl_time_us);
+        change
+    }),
+    (Invariant::DatedByItsLegs, "an undo booked on another day", |world| {
+        let mut change = undoing(world);
+        change.postings.iter_mut().for_each(|line| line.counterparty_at_us -= 7);
         change
     }),
 ];

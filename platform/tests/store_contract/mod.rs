@@ -60,6 +60,7 @@ macro_rules! every_promise {
                 a_binding_is_guarded_by_its_epoch
                 a_document_has_one_live_binding_per_login
                 a_binding_and_its_answer_stand_or_fall_together
+                every_insurance_of_a_person_is_kept_and_replaced_by_the_next_answer
                 bindings_are_found_by_login_person_and_document
                 a_visit_card_is_bound_once
                 answers_without_an_order_are_kept
@@ -68,6 +69,13 @@ macro_rules! every_promise {
                 bills_are_listed_newest_first
                 orders_are_found_by_payer_institution_state_person_and_binding
                 a_payment_leaves_rows_to_search
+                a_bill_leaves_its_lines_by_their_codes
+                what_2207_is_told_is_there_before_it_goes_out
+                a_message_number_is_told_to_the_bureau_once
+                a_settlement_is_kept_whole_and_answered_by_its_undo
+                an_undo_that_the_bureau_does_not_show_is_kept_as_far_as_it_is_known
+                a_refund_leaves_the_undo_and_the_books_hold_at_every_step
+                a_wallet_is_asked_for_the_payer_of_that_moment
                 a_refund_is_found_and_follows_its_order
                 nothing_is_seen_from_another_tenant
             }

@@ -2,7 +2,7 @@
 
 use platform::clock::Clock as _;
 use platform::domain::binding::BindingFacts;
-use platform::store::{BindingRow, ChannelUserRow, InstitutionRow, VisitCardRow};
+use platform::store::{BindingRow, ChannelUserRow, InstitutionRow, InsuranceRow, VisitCardRow};
 use schema::ids::{BindingId, ChannelUserId, InstitutionCode};
 use schema::sign::PublicKey;
 
@@ -37,13 +37,14 @@ pub(crate) fn a_login_is_found_again(engine: &dyn Engine) {
     let world = World::new(engine.open());
     let again = ChannelUserRow {
         id: ChannelUserId::from_uuid(world.clock.fresh()),
-        openid_sealed: Some(world.seal("openid", "o-1")),
+        openid: Some(world.vault.lookup("openid", "o-2")),
+        openid_sealed: Some(world.seal("openid", "o-2")),
         ..world.user_row()
     };
     let known = world.store.channel_user(&again).expect("the login");
     assert_eq!(known.id, world.user, "the phone has one login per channel");
-    assert_eq!(known.openid_sealed, again.openid_sealed);
-    let unchanged = world.store.channel_user(&ChannelUserRow { openid_sealed: None, ..again.clone() });
+    assert_eq!((known.openid, &known.openid_sealed), (again.openid, &again.openid_sealed));
+    let unchanged = world.store.channel_user(&ChannelUserRow { openid: None, openid_sealed: None, ..again.clone() });
     assert_eq!(unchanged.expect("the login").openid_sealed, again.openid_sealed);
     let by_id = world.store.channel_user_by_id(world.tenant, world.user).expect("the store answers");
     assert_eq!(by_id.map(|row| row.openid_sealed), Some(again.openid_sealed));
@@ -99,6 +100,42 @@ pub(crate) fn a_binding_and_its_answer_stand_or_fall_together(engine: &dyn Engin
     other.certno = world.vault.lookup("certno", "441900196001011234");
     assert_eq!(world.store.add_binding(&other, answer), Ok(false));
     assert!(world.store.binding(world.tenant, other.facts.id).expect("the store answers").is_none());
+}
+
+pub(crate) fn every_insurance_of_a_person_is_kept_and_replaced_by_the_next_answer(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let insurance = |insutype: &str, insuplc_admdvs: &str, active: bool| InsuranceRow {
+        psn_no: world.vault.lookup("psn_no", "1001"),
+        person: world.vault.lookup("person", &format!("{insuplc_admdvs}|1001")),
+        insutype: insutype.into(),
+        insuplc_admdvs: insuplc_admdvs.into(),
+        psn_type: "11".into(),
+        psn_insu_stas: if active { "1" } else { "2" }.into(),
+        cvlserv_flag: "0".into(),
+        active,
+        emp_name: active.then(|| world.seal("emp_name", "东莞某厂")),
+        checked_at_us: NOON_US,
+    };
+    let known = |certno: &_| world.store.insurances(world.tenant, certno).expect("insurances");
+    let (row, both) = (world.binding_row(), vec![insurance("310", "441900", true), insurance("390", "440100", false)]);
+    assert_eq!(known(&row.certno), []);
+    let told = |epoch, insurances: &[InsuranceRow]| BindingRow {
+        insurances: Some(insurances.to_vec()),
+        ..at(epoch, false, &row)
+    };
+    assert_eq!(world.store.put_binding(1, &told(2, &both), None), Ok(true));
+    assert_eq!(known(&row.certno), both);
+    assert_eq!(world.store.put_binding(1, &told(2, &[]), None), Ok(false), "it is at epoch 2 by now");
+    assert_eq!(world.store.put_binding(2, &at(3, false, &row), None), Ok(true), "1101 was not asked");
+    assert_eq!(known(&row.certno), both);
+    assert_eq!(world.store.put_binding(3, &told(4, &both[1..]), None), Ok(true));
+    assert_eq!(known(&row.certno), both[1..]);
+
+    let mut other = told(1, &both[..1]);
+    other.facts.id = BindingId::from_uuid(world.clock.fresh());
+    other.certno = world.vault.lookup("certno", "441900196001011234");
+    assert_eq!(world.store.add_binding(&other, None), Ok(true));
+    assert_eq!((known(&other.certno).len(), known(&row.certno).len()), (1, 1), "each person has their own");
 }
 
 pub(crate) fn bindings_are_found_by_login_person_and_document(engine: &dyn Engine) {

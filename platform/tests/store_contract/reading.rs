@@ -1,11 +1,12 @@
 //! Promises about lists, searches and stories.
 
 use platform::clock::Clock as _;
-use platform::domain::order::Event;
-use platform::domain::refund::{RefundAsked, RefundState};
-use platform::store::{Change, Subject};
+use platform::domain::order::{self, Event, Inputs, State, Undone};
+use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
+use platform::store::{Change, ChannelUserRow, NewPrepay, Subject, Written};
 use schema::ids::{OrderId, TenantId};
 use schema::money::Fen;
+use schema::seal::Sealed;
 
 use super::Engine;
 use super::world::{HOUR_US, NOON_US, World};
@@ -91,6 +92,135 @@ pub(crate) fn a_payment_leaves_rows_to_search(engine: &dyn Engine) {
     );
     let kinds: Vec<&str> = story.actions.iter().map(|action| action.kind.as_str()).collect();
     assert!(["price", "settle", "prepay", "tell"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
+}
+
+pub(crate) fn a_bill_leaves_its_lines_by_their_codes(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let bill = world.bill("B1", 1000);
+    let expected = vec![world.bill_line("1", 500), world.bill_line("2", 500)];
+    assert_eq!(world.store.bill_lines(world.tenant, bill), Ok(expected));
+    let other = TenantId::from_uuid(world.clock.fresh());
+    assert_eq!(world.store.bill_lines(other, bill), Ok(vec![]));
+    let row = world.store.bill(world.tenant, bill).expect("the store answers").expect("the bill").bill;
+    let visit = [row.ipt_otp_no.as_str(), &row.med_type, &row.dept_code, &row.atddr_no];
+    assert_eq!(visit, ["MZ1", "11", "D1", "A1"]);
+}
+
+fn story(world: &World, order: OrderId) -> platform::store::Story {
+    world.store.story(order).expect("the store answers").expect("a story")
+}
+
+pub(crate) fn what_2207_is_told_is_there_before_it_goes_out(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let order = world.settling("B1", 1000);
+    let State::Settling { msgid, .. } = &order.state else { unreachable!("it settles") };
+    let Event::PriceCame(came) = world.price(true, 1000) else { unreachable!("it is a price") };
+    let told = story(&world, order.id).inputs;
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0].msgid, told[0].price_number), (msgid, 1));
+    // Only the sealed copy differs: every sealing is another.
+    let sealed = told[0].inputs.sealed.clone();
+    assert_eq!(Some(&told[0].inputs), came.inputs.map(|inputs| Inputs { sealed: sealed.clone(), ..inputs }).as_ref());
+    assert_eq!(world.vault.open_text("settle_inputs", &sealed).as_deref(), Ok("{\"psn_no\":\"1001\"}"));
+
+    let again = world.step(order.id, &Event::SettleUnknown);
+    world.step(again.id, &Event::BindingLost);
+    assert_eq!(story(&world, order.id).inputs.len(), 1, "one row for one message, whatever becomes of it");
+}
+
+pub(crate) fn a_message_number_is_told_to_the_bureau_once(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let first = world.settling("B1", 1000);
+    world.step(first.id, &Event::SettleRefused { words: "待遇未生效".into(), busy: false });
+    let (second, tap) = world.coded("B2", 1000);
+    let mut change = world.decide(second.id, &tap);
+    if let Some(write) = &mut change.order {
+        write.after.state = first.state;
+    }
+    assert_eq!(world.commit_one(change.clone()), Written::Moved, "decided again under another number");
+    assert_eq!(world.order(second.id), second);
+}
+
+pub(crate) fn a_settlement_is_kept_whole_and_answered_by_its_undo(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let order = world.settling("B1", 1000);
+    let came = world.settlement(&order, "S1");
+    let order = world.step(order.id, &Event::SettleDone(Box::new(came.clone())));
+    let row = &story(&world, order.id).settlements[0];
+    assert_eq!((row.origin.as_str(), row.refd_setl_flag.as_str(), &row.undone), ("platform", "0", &None));
+    assert_eq!((&row.msgid, &row.inf_refmsgid, &row.mdtrt_id), (&came.msgid, &came.inf_refmsgid, &came.mdtrt_id));
+    assert_eq!((&row.insutype, row.setl_time_us, &row.clearing), (&came.insutype, came.setl_time_us, &came.clearing));
+    assert_eq!((row.split, &row.amounts), (came.split, &came.amounts));
+    assert_eq!((&row.texts, &row.details), (&came.texts, &came.details));
+
+    world.clock.advance_ms(1000);
+    world.step(order.id, &Event::Cancelled);
+    let undoing = world.step(order.id, &Event::WalletClosed);
+    let undone = world.undone("S1");
+    let closed = world.step(undoing.id, &Event::UndoDone(undone.clone()));
+    let row = &story(&world, closed.id).settlements[0];
+    assert_eq!((row.undone.as_ref(), row.refd_setl_flag.as_str()), (Some(&undone), "0"), "a row is never changed");
+    assert_eq!(world.store.verify(world.tenant).expect("books").violations, []);
+}
+
+pub(crate) fn an_undo_that_the_bureau_does_not_show_is_kept_as_far_as_it_is_known(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let order = world.collecting("B1", 1000);
+    world.step(order.id, &Event::Cancelled);
+    world.step(order.id, &Event::WalletClosed);
+    world.step(order.id, &Event::UndoUnknown);
+    let unseen = Undone { undo_setl_id: String::new(), msgid: None, inf_refmsgid: None, ..world.undone("S-B1") };
+    world.step(order.id, &Event::UndoFound(unseen.clone()));
+    assert_eq!(story(&world, order.id).settlements[0].undone, Some(unseen));
+    assert_eq!(world.store.verify(world.tenant).expect("books").violations, []);
+}
+
+pub(crate) fn a_refund_leaves_the_undo_and_the_books_hold_at_every_step(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let order = world.completed("B1", 1000);
+    let sound = |at: &str| assert_eq!(world.store.verify(world.tenant).expect("books").violations, [], "{at}");
+    sound("completed");
+    world.step(order.id, &world.whole_refund());
+    sound("granted");
+    world.clock.advance_ms(1000);
+    let undone = world.undone("S-B1");
+    world.refund_step(order.id, &RefundEvent::UndoDone(undone.clone()));
+    sound("the insurance is back and the cash on its way");
+    assert_eq!(story(&world, order.id).settlements[0].undone, Some(undone));
+    world.clock.advance_ms(1000);
+    world.refund_step(order.id, &RefundEvent::CashReturned { success_time_us: world.clock.now_us() });
+    sound("all of it is back");
+}
+
+pub(crate) fn a_wallet_is_asked_for_the_payer_of_that_moment(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let order = world.collecting("B1", 1000);
+    let prepay = || world.store.prepay(world.tenant, order.id).expect("the store answers").expect("a row");
+    let row = prepay();
+    assert_eq!((row.asked.sp_mchid.as_str(), row.asked.appid.as_str()), ("1900007291", "wx8888888888888888"));
+    assert_eq!((row.asked.out_trade_no.clone(), row.asked.amount), (order::out_trade_no(order.id), Fen::new(150)));
+    assert_eq!((row.merchant.as_str(), row.openid), ("1900000109", Some(world.vault.lookup("openid", "o-1"))));
+    let openid = |sealed: Option<Sealed>| world.vault.open_text("openid", &sealed.expect("an openid"));
+    assert_eq!(openid(row.openid_sealed).as_deref(), Ok("o-1"));
+
+    let elsewhere = ChannelUserRow {
+        openid: Some(world.vault.lookup("openid", "o-2")),
+        openid_sealed: Some(world.seal("openid", "o-2")),
+        ..world.user_row()
+    };
+    world.store.channel_user(&elsewhere).expect("logged in from another account");
+    let mut asked_again = world.decide(order.id, &Event::WalletNotPaid);
+    asked_again.prepay = Some(NewPrepay { amount: Fen::new(151), ..row.asked });
+    assert_eq!(world.commit_one(asked_again), Written::Done);
+    let row = prepay();
+    assert_eq!((row.asked.amount, openid(row.openid_sealed).as_deref()), (Fen::new(150), Ok("o-1")));
+
+    let taken = world.taken(&order, "T1");
+    world.step(order.id, &Event::WalletPaid(taken.clone()));
+    let cash = &story(&world, order.id).cash;
+    let found = (cash[0].transaction_id.as_str(), &cash[0].out_trade_no, cash[0].amount, cash[0].stray);
+    assert_eq!((cash.len(), found), (1, ("T1", &taken.out_trade_no, taken.amount, false)));
+    assert_eq!((cash[0].merchant.as_str(), cash[0].success_time_us), ("1900000109", taken.success_time_us));
 }
 
 pub(crate) fn a_refund_is_found_and_follows_its_order(engine: &dyn Engine) {

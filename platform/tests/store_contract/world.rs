@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use platform::clock::{Clock, SetClock};
-use platform::domain::action::Planned;
+use platform::domain::action::{Action, Planned};
 use platform::domain::bill::{BillFacts, BillState};
 use platform::domain::binding::BindingFacts;
 use platform::domain::deadline::Rules;
-use platform::domain::order::{self, Decision, Event, Given, Inputs, Insured, Order, PriceCame, Taken};
+use platform::domain::order::{self, Decision, Echoed, Event, Given, Inputs, Insured, Order, PriceCame, Taken, Undone};
+use platform::domain::refund::{self, RefundAsked, RefundEvent};
 use platform::domain::settlement::{Clearing, FundDetail, Settlement};
 use platform::store::{
-    BindingRow, CallerKey, Change, ChannelRow, ChannelUserRow, Commit, InstitutionRow, Loaded, NewAction, NewBill,
-    OrderWrite, Store, Subject, TenantRow, Want, Written,
+    BillLine, BindingRow, CallerKey, Change, ChannelRow, ChannelUserRow, Commit, InstitutionRow, Loaded, NewAction,
+    NewBill, NewPrepay, OrderWrite, Store, Subject, TenantRow, Want, Written,
 };
 use schema::bill::{BillKind, LineResult};
 use schema::event::{CloudEvent, Transition};
@@ -135,7 +136,8 @@ impl World {
             channel: self.channel,
             phone: self.vault.lookup("phone", "13800001234"),
             phone_sealed: self.seal("phone", "13800001234"),
-            openid_sealed: None,
+            openid: Some(self.vault.lookup("openid", "o-1")),
+            openid_sealed: Some(self.seal("openid", "o-1")),
         }
     }
 
@@ -152,6 +154,7 @@ impl World {
             bind_no: Some("B-1".into()),
             checked_at_us: NOON_US,
             created_at_us: NOON_US,
+            insurances: None,
         }
     }
 
@@ -184,8 +187,33 @@ impl World {
             psn_name_masked: "王*明".into(),
             dept_name: "内科".into(),
             dr_name: "李医生".into(),
+            ipt_otp_no: "MZ1".into(),
+            med_type: "11".into(),
+            dept_code: "D1".into(),
+            atddr_no: "A1".into(),
             issued_at_us: self.clock.now_us(),
             sealed: self.seal("bill", "{\"whole\":\"bill\"}"),
+            lines: vec![self.bill_line("1", amount / 2), self.bill_line("2", amount - amount / 2)],
+        }
+    }
+
+    /// A fee line; the second is one that the nation has no code for.
+    pub(crate) fn bill_line(&self, feedetl_sn: &str, amount: i64) -> BillLine {
+        let national = feedetl_sn == "1";
+        BillLine {
+            feedetl_sn: feedetl_sn.into(),
+            med_list_codg: national.then(|| "XA02AXX095A001010103357".into()),
+            medins_list_codg: format!("Y{feedetl_sn}"),
+            pric: "12.345678".parse().expect("a price"),
+            cnt: "1.5".parse().expect("a count"),
+            amount: Fen::new(amount),
+            rxno: national.then(|| "RX1".into()),
+            rx_circ_flag: "0".into(),
+            hosp_appr_flag: "1".into(),
+            unit: national.then(|| "盒".into()),
+            spec: national.then(|| "0.3g*12".into()),
+            prd_days: national.then_some(7),
+            level_hint: national.then(|| "乙".into()),
         }
     }
 
@@ -294,6 +322,9 @@ impl World {
             Event::SettleDone(settlement) | Event::SettleFound(settlement) => {
                 change.settlement = Some(settlement.clone());
             }
+            Event::UndoDone(undone) | Event::UndoFound(undone) => {
+                change.undone = order.state.settled().map(|settled| (settled.setl_id.clone(), undone.clone()));
+            }
             Event::PriceCame(came) => {
                 let number = decision.next.price.as_ref().map_or(0, |price| price.number);
                 change.price_lines = Some((number, came.lines.clone()));
@@ -349,6 +380,16 @@ impl World {
                 refund: None,
             },
         };
+        let prepay = made.actions.iter().find_map(|planned| match &planned.action {
+            Action::Prepay { out_trade_no, amount, expires_at_us } => Some(NewPrepay {
+                out_trade_no: out_trade_no.clone(),
+                sp_mchid: "1900007291".into(),
+                appid: "wx8888888888888888".into(),
+                amount: *amount,
+                expires_at_us: *expires_at_us,
+            }),
+            _ => None,
+        });
         let actions = made.actions.iter().map(|planned| self.action(next.id, planned)).collect();
         Change {
             order: Some(OrderWrite {
@@ -363,6 +404,7 @@ impl World {
             person,
             refunds: made.refund.iter().cloned().collect(),
             postings: made.postings.clone(),
+            prepay,
             actions,
             ..Change::default()
         }
@@ -394,10 +436,24 @@ impl World {
         let split = if insured { self.split(amount) } else { Split::all_cash(Fen::new(amount)) };
         let inputs = insured.then(|| Inputs {
             sealed: self.seal("settle_inputs", "{\"psn_no\":\"1001\"}"),
+            psn_no: self.vault.lookup("psn_no", "1001"),
+            insuplc_admdvs: "441900".into(),
+            mdtrt_cert_type: "02".into(),
+            mdtrt_cert_no: self.vault.lookup("mdtrt_cert_no", "441900199001011234"),
+            med_type: "11".into(),
+            psn_setlway: "01".into(),
+            acct_used: true,
             mdtrt_id: "M1".into(),
             chrg_bchno: "C1".into(),
             invono: "I1".into(),
             insutype: "310".into(),
+            echoed: Echoed {
+                medfee_sumamt: Fen::new(amount),
+                fulamt_ownpay_amt: Fen::new(1),
+                overlmt_selfpay: Fen::new(2),
+                preselfpay_amt: Fen::new(3),
+                inscp_scp_amt: Fen::new(amount - 6),
+            },
         });
         Event::PriceCame(Box::new(PriceCame {
             split,
@@ -444,12 +500,15 @@ impl World {
             clearing: Clearing { clr_type: "11".into(), clr_way: "1".into(), clr_optins: "441900".into() },
             amounts: [("medfee_sumamt".to_owned(), order.bill.amount), ("acct_pay".to_owned(), split.account_own_fen)]
                 .into(),
+            texts: [("med_type".to_owned(), "11".to_owned()), ("pool_prop_selfpay".to_owned(), "0.7500".to_owned())]
+                .into(),
             details: vec![FundDetail {
                 fund_pay_type: "310100".into(),
                 fund_pay_type_name: "统筹".into(),
                 inscp_scp_amt: split.fund_fen,
                 crt_payb_lmt_amt: Fen::new(10_000_000),
                 fund_payamt: split.fund_fen,
+                setl_proc_info: "政策范围×比例".into(),
             }],
             reply: self.seal("settle_reply", setl_id),
         }
@@ -489,6 +548,59 @@ impl World {
         let order = self.collecting(bill_no, amount);
         let order = self.step(order.id, &Event::WalletPaid(self.taken(&order, &format!("T-{bill_no}"))));
         self.step(order.id, &Event::TellBooked { guidance: Guidance::default() })
+    }
+
+    /// The institution wants everything back.
+    pub(crate) fn whole_refund(&self) -> Event {
+        Event::RefundAsked(RefundAsked {
+            refund_no: Some("R1".into()),
+            amount: None,
+            reason: "退药".into(),
+            replaced_by: None,
+        })
+    }
+
+    /// What 2208 says of a settlement.
+    pub(crate) fn undone(&self, setl_id: &str) -> Undone {
+        Undone {
+            undo_setl_id: format!("U-{setl_id}"),
+            setl_time_us: self.clock.now_us(),
+            msgid: Some("msg-2208".into()),
+            inf_refmsgid: Some("REF2".into()),
+        }
+    }
+
+    /// Lets an event happen to an order's last refund and what it means to the order, in one commit.
+    pub(crate) fn refund_step(&self, order: OrderId, event: &RefundEvent) -> Order {
+        let commit = self.store.transact(&[self.want(Subject::Order(order))], &mut |loaded| {
+            vec![Some(self.refund_decided(&loaded[0], event))]
+        });
+        assert_eq!(commit, Commit::Committed(vec![Written::Done]), "{}", event.kind());
+        self.order(order)
+    }
+
+    /// Decides an event of the last refund on what was loaded.
+    pub(crate) fn refund_decided(&self, loaded: &Loaded, event: &RefundEvent) -> Change {
+        let (order, bill) = (loaded.order.as_ref().expect("the order"), loaded.bill.as_ref().expect("its bill"));
+        let last = loaded.refunds.last().expect("a refund");
+        let given = self.given(&bill.facts, "msg-refund");
+        let decided = refund::next(last, event, order, &given).expect("a decision");
+        let told = match &decided.ended {
+            Some(ended) => order::next(order, &Event::RefundEnded(ended.clone()), &given).expect("a decision"),
+            None => Decision {
+                next: Order { version: order.version + 1, ..order.clone() },
+                postings: vec![],
+                actions: vec![],
+                refund: None,
+            },
+        };
+        let postings = decided.postings.into_iter().chain(told.postings).collect();
+        let mut change = self.change(Some(order), event.kind(), "{}".into(), &Decision { postings, ..told });
+        change.refunds = vec![decided.next];
+        if let (RefundEvent::UndoDone(undone), Some(settled)) = (event, &last.settled) {
+            change.undone = Some((settled.setl_id.clone(), undone.clone()));
+        }
+        change
     }
 
     pub(crate) fn taken(&self, order: &Order, transaction_id: &str) -> Taken {

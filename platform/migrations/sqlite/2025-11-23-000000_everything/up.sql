@@ -41,6 +41,7 @@ CREATE TABLE channel_user (
     channel       BLOB NOT NULL,
     phone         BLOB NOT NULL CHECK (length(phone) = 32),
     phone_sealed  BLOB NOT NULL,
+    openid        BLOB CHECK (openid IS NULL OR length(openid) = 32),
     openid_sealed BLOB,
     PRIMARY KEY (tenant, id),
     UNIQUE (tenant, channel, phone),
@@ -71,6 +72,26 @@ CREATE UNIQUE INDEX binding_live ON binding (tenant, channel_user, certno) WHERE
 CREATE INDEX binding_person ON binding (tenant, person) WHERE NOT unbound;
 CREATE INDEX binding_bind_no ON binding (tenant, bind_no) WHERE bind_no IS NOT NULL;
 CREATE INDEX binding_certno ON binding (tenant, certno) WHERE NOT unbound;
+
+-- What 1101 said last of a person, found by their document: one person has several insurances, each with a place.
+-- psn_no and person are look-up hashes; the employer is sealed.
+CREATE TABLE person_insurance (
+    tenant         BLOB    NOT NULL,
+    certno         BLOB    NOT NULL CHECK (length(certno) = 32),
+    line           INTEGER NOT NULL,
+    psn_no         BLOB    NOT NULL CHECK (length(psn_no) = 32),
+    person         BLOB    NOT NULL CHECK (length(person) = 32),
+    insutype       TEXT    NOT NULL,
+    insuplc_admdvs TEXT    NOT NULL,
+    psn_type       TEXT    NOT NULL,
+    psn_insu_stas  TEXT    NOT NULL,
+    cvlserv_flag   TEXT    NOT NULL,
+    active         INTEGER NOT NULL CHECK (active IN (0, 1)),
+    emp_name       BLOB,
+    checked_at_us  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, certno, line)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX person_insurance_person ON person_insurance (tenant, person);
 
 CREATE TABLE visit_card (
     tenant          BLOB    NOT NULL,
@@ -103,6 +124,10 @@ CREATE TABLE bill (
     psn_name_masked TEXT    NOT NULL,
     dept_name       TEXT    NOT NULL,
     dr_name         TEXT    NOT NULL,
+    ipt_otp_no      TEXT    NOT NULL,
+    med_type        TEXT    NOT NULL,
+    dept_code       TEXT    NOT NULL,
+    atddr_no        TEXT    NOT NULL,
     issued_at_us    INTEGER NOT NULL,
     sealed          BLOB    NOT NULL,
     PRIMARY KEY (tenant, id),
@@ -110,6 +135,29 @@ CREATE TABLE bill (
     FOREIGN KEY (tenant, institution) REFERENCES institution (tenant, code)
 ) STRICT;
 CREATE INDEX bill_patient ON bill (tenant, patient, issued_at_us);
+
+-- A bill's fee lines by their codes. Diagnoses, 病种 and whatever names the person stay in the sealed bill only.
+-- pric is in units of 0.000001 yuan, cnt of 0.0001, amount in fen.
+CREATE TABLE bill_line (
+    tenant           BLOB    NOT NULL,
+    bill             BLOB    NOT NULL,
+    line             INTEGER NOT NULL,
+    feedetl_sn       TEXT    NOT NULL,
+    med_list_codg    TEXT,
+    medins_list_codg TEXT    NOT NULL,
+    pric             INTEGER NOT NULL,
+    cnt              INTEGER NOT NULL,
+    amount           INTEGER NOT NULL,
+    rxno             TEXT,
+    rx_circ_flag     TEXT    NOT NULL,
+    hosp_appr_flag   TEXT    NOT NULL,
+    unit             TEXT,
+    spec             TEXT,
+    prd_days         INTEGER,
+    level_hint       TEXT,
+    PRIMARY KEY (tenant, bill, line),
+    FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
+) STRICT, WITHOUT ROWID;
 
 -- doc is the whole domain order; the columns before it are what is searched and guarded by.
 CREATE TABLE orders (
@@ -233,10 +281,43 @@ CREATE TABLE price_line (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
+-- What every 2207 is told, written in the commit that decides to send it. sealed is the whole input; psn_no and
+-- mdtrt_cert_no are look-up hashes; the last five are echoed sums in fen.
+CREATE TABLE settlement_input (
+    tenant            BLOB    NOT NULL,
+    msgid             TEXT    NOT NULL,
+    order_id          BLOB    NOT NULL,
+    price_number      INTEGER NOT NULL,
+    psn_no            BLOB    NOT NULL CHECK (length(psn_no) = 32),
+    insutype          TEXT    NOT NULL,
+    insuplc_admdvs    TEXT    NOT NULL,
+    mdtrt_cert_type   TEXT    NOT NULL,
+    mdtrt_cert_no     BLOB    NOT NULL CHECK (length(mdtrt_cert_no) = 32),
+    med_type          TEXT    NOT NULL,
+    psn_setlway       TEXT    NOT NULL,
+    acct_used_flag    INTEGER NOT NULL CHECK (acct_used_flag IN (0, 1)),
+    mdtrt_id          TEXT    NOT NULL,
+    chrg_bchno        TEXT    NOT NULL,
+    invono            TEXT    NOT NULL,
+    medfee_sumamt     INTEGER NOT NULL,
+    fulamt_ownpay_amt INTEGER NOT NULL,
+    overlmt_selfpay   INTEGER NOT NULL,
+    preselfpay_amt    INTEGER NOT NULL,
+    inscp_scp_amt     INTEGER NOT NULL,
+    sealed            BLOB    NOT NULL,
+    PRIMARY KEY (tenant, msgid),
+    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+) STRICT;
+CREATE INDEX settlement_input_order ON settlement_input (tenant, order_id);
+
+-- origin: who had it settled; so far only the platform itself. refd_setl_flag as the bureau told it with the settlement:
+-- what becomes of it later is a row of settlement_undo, never a change of this one.
 CREATE TABLE settlement (
     tenant         BLOB    NOT NULL,
     setl_id        TEXT    NOT NULL,
     order_id       BLOB    NOT NULL,
+    origin         TEXT    NOT NULL CHECK (origin IN ('platform')),
+    refd_setl_flag TEXT    NOT NULL,
     msgid          TEXT    NOT NULL,
     inf_refmsgid   TEXT    NOT NULL,
     mdtrt_id       TEXT    NOT NULL,
@@ -258,11 +339,35 @@ CREATE TABLE settlement (
 CREATE INDEX settlement_order ON settlement (tenant, order_id);
 CREATE INDEX settlement_msgid ON settlement (tenant, msgid);
 
+-- undo_setl_id, msgid and inf_refmsgid are absent where the bureau says undone without showing the undo.
+CREATE TABLE settlement_undo (
+    tenant       BLOB    NOT NULL,
+    setl_id      TEXT    NOT NULL,
+    order_id     BLOB    NOT NULL,
+    undo_setl_id TEXT,
+    msgid        TEXT,
+    inf_refmsgid TEXT,
+    setl_time_us INTEGER NOT NULL,
+    PRIMARY KEY (tenant, setl_id),
+    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX settlement_undo_order ON settlement_undo (tenant, order_id);
+
+-- Every amount of setlinfo by its own name.
 CREATE TABLE settlement_amount (
     tenant  BLOB    NOT NULL,
     setl_id TEXT    NOT NULL,
     name    TEXT    NOT NULL,
     amount  INTEGER NOT NULL,
+    PRIMARY KEY (tenant, setl_id, name)
+) STRICT, WITHOUT ROWID;
+
+-- Kinds, flags and ratios of setlinfo by their own names, as they were written.
+CREATE TABLE settlement_text (
+    tenant  BLOB NOT NULL,
+    setl_id TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    value   TEXT NOT NULL,
     PRIMARY KEY (tenant, setl_id, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -275,7 +380,26 @@ CREATE TABLE settlement_fund (
     inscp_scp_amt      INTEGER NOT NULL,
     crt_payb_lmt_amt   INTEGER NOT NULL,
     fund_payamt        INTEGER NOT NULL,
+    setl_proc_info     TEXT    NOT NULL,
     PRIMARY KEY (tenant, setl_id, line)
+) STRICT;
+
+-- What the wallet is asked for an order, and by whom it is to be paid: written in the commit that decides to ask, and
+-- asked again with the same content whatever the payer's login becomes. openid is a look-up hash.
+CREATE TABLE prepay (
+    tenant        BLOB    NOT NULL,
+    order_id      BLOB    NOT NULL,
+    out_trade_no  TEXT    NOT NULL,
+    sp_mchid      TEXT    NOT NULL,
+    merchant      TEXT    NOT NULL,
+    appid         TEXT    NOT NULL,
+    openid        BLOB,
+    openid_sealed BLOB,
+    amount        INTEGER NOT NULL,
+    expires_at_us INTEGER NOT NULL,
+    asked_at_us   INTEGER NOT NULL,
+    PRIMARY KEY (tenant, order_id),
+    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE cash_leg (

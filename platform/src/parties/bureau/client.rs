@@ -324,7 +324,12 @@ fn unfit(infno: &'static str) -> impl Fn(Unfit) -> No {
 /// The bureau says undone without showing the undo: its id stays empty, and its date is the day of the question, which
 /// reconciliation corrects.
 fn undone_unnamed(said: &Said) -> SettlementState {
-    SettlementState::Undone(UndoneAt { undo_setl_id: String::new(), setl_time_us: said.told_at_us })
+    SettlementState::Undone(UndoneAt {
+        undo_setl_id: String::new(),
+        setl_time_us: said.told_at_us,
+        msgid: None,
+        inf_refmsgid: None,
+    })
 }
 
 #[async_trait]
@@ -370,7 +375,11 @@ impl Bureau for BureauClient {
         let data =
             mapping::SettlementInput { setl_id, mdtrt_id: &inputs.mdtrt_id, psn_no: inputs.person.psn_no.expose() };
         let said = self.call(call, &Data { data }).await;
-        said.and_then(|said| mapping::undone(&said.output.node("setlinfo")).map_err(unfit("2208"))).into()
+        said.and_then(|said| {
+            let undone = mapping::undone(&said.output.node("setlinfo")).map_err(unfit("2208"))?;
+            Ok(UndoneAt { inf_refmsgid: Some(said.inf_refmsgid), ..undone })
+        })
+        .into()
     }
 
     async fn reverse(&self, on_behalf: &OnBehalf, msgid: &str, omsgid: &str, inputs: &SettleInputs) -> Answer<()> {

@@ -76,6 +76,11 @@ impl Node {
         self.0.is_empty()
     }
 
+    /// The names of its fields.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The value as it was written.
     pub(super) fn raw(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(|raw| raw.get().trim())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use schema::link::{InsuredPerson, SettleInputs};
 use schema::money::{Fen, Overflow};
-use schema::personal::{Personal as _, PsnNo};
+use schema::personal::{EmployerName, Personal as _, PsnNo};
 use schema::seal::Sealed;
 use schema::split::Split;
 use serde::Serialize;
@@ -180,6 +180,9 @@ pub(super) fn person(output: &Node) -> Result<PersonInfo, Unfit> {
             insutype: row.text("insutype").ok_or(Unfit::Lacks("insuinfo.insutype"))?,
             insuplc_admdvs: row.text("insuplc_admdvs").ok_or(Unfit::Lacks("insuinfo.insuplc_admdvs"))?,
             psn_type: row.text("psn_type").unwrap_or_default(),
+            psn_insu_stas: row.text("psn_insu_stas").unwrap_or_default(),
+            cvlserv_flag: row.text("cvlserv_flag").unwrap_or_default(),
+            emp_name: row.text("emp_name").map(EmployerName::new),
             active: status::insured(row.text("psn_insu_stas").as_deref()),
         });
     }
@@ -211,7 +214,8 @@ pub(super) struct Ours<'a> {
     pub(super) inputs: &'a SettleInputs,
 }
 
-/// The amounts of `setlinfo` that are kept by name, beside the dialect's other funds.
+/// The amounts of `setlinfo` that the national interface names, beside the dialect's other funds: one of them that
+/// cannot be read makes the whole answer unclear.
 const AMOUNTS: [&str; 14] = [
     "medfee_sumamt",
     "fulamt_ownpay_amt",
@@ -231,6 +235,34 @@ const AMOUNTS: [&str; 14] = [
 
 /// 5203 in some builds names these two otherwise than 2207.
 const ALIASES: [(&str, &str); 2] = [("psn_cash_pay", "cash_payamt"), ("psn_part_amt", "psn_pay")];
+
+/// What the names of amounts end with in the national interface. A build's own amount (`hifdm_pay`, `othfund_pay` …) is
+/// known by it.
+const AMOUNT_ENDINGS: [&str; 6] = ["pay", "amt", "sum", "fee", "dedc", "balc"];
+
+/// What the names of ratios contain: `pool_prop_selfpay` is none of the amounts.
+const RATIO: &str = "prop";
+
+/// The texts of `setlinfo` that describe no person and are no column of their own. Everything else that is neither
+/// amount nor ratio stays in the sealed reply: it may name somebody, and nobody here knows that it does not.
+const TEXTS: [&str; 16] = [
+    "psn_type",
+    "psn_cert_type",
+    "mdtrt_cert_type",
+    "med_type",
+    "acct_used_flag",
+    "invono",
+    "cvlserv_flag",
+    "refd_setl_flag",
+    "setl_type",
+    "pay_loc",
+    "setl_optins",
+    "year",
+    "hosp_lv",
+    "lmtpric_hosp_lv",
+    "dedc_hosp_lv",
+    "fixmedins_code",
+];
 
 /// A settlement that counts. `inf_refmsgid` is empty when it is not 2207's own answer that is read; `reply` stays empty.
 pub(super) fn settlement(
@@ -258,6 +290,7 @@ pub(super) fn settlement(
             clr_optins: info.text("clr_optins").unwrap_or_default(),
         },
         amounts,
+        texts: texts(info, dialect),
         details: details.iter().map(detail).collect::<Result<_, _>>()?,
         reply: Sealed::from_bytes(Vec::new()),
     })
@@ -295,7 +328,33 @@ fn amounts(info: &Node, dialect: &Dialect) -> Result<BTreeMap<String, Fen>, Unfi
             return Err(Unfit::Lacks(name));
         }
     }
+    for name in info.names().filter(|name| is_amount(name, dialect)) {
+        // A build's own field means no more than its name says: one that is no exact amount is kept as a text instead.
+        if let Ok(Some(amount)) = info.yuan(name) {
+            amounts.entry(name.to_owned()).or_insert(amount);
+        }
+    }
     Ok(amounts)
+}
+
+fn is_amount(name: &str, dialect: &Dialect) -> bool {
+    let named = AMOUNTS.contains(&name) || dialect.other_funds.iter().any(|fund| fund == name);
+    named || (!name.contains(RATIO) && AMOUNT_ENDINGS.iter().any(|ending| name.ends_with(ending)))
+}
+
+/// Kinds, flags and ratios as they were written, and numbers that are called amounts but are finer than a fen.
+fn texts(info: &Node, dialect: &Dialect) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for name in info.names() {
+        let Some(text) = info.text(name) else { continue };
+        let number = text.bytes().all(|byte| byte.is_ascii_digit() || b".+-eE".contains(&byte));
+        let ratio = number && name.contains(RATIO);
+        let no_fen = number && is_amount(name, dialect) && info.yuan(name).is_err();
+        if TEXTS.contains(&name) || ratio || no_fen {
+            texts.insert(name.to_owned(), text);
+        }
+    }
+    texts
 }
 
 /// The split, once the four identities of wire.md §1.3 hold in this dialect.
@@ -346,6 +405,7 @@ fn detail(row: &Node) -> Result<FundDetail, Unfit> {
         inscp_scp_amt: row.yuan("inscp_scp_amt")?.unwrap_or_default(),
         crt_payb_lmt_amt: row.yuan("crt_payb_lmt_amt")?.unwrap_or_default(),
         fund_payamt: row.yuan("fund_payamt")?.unwrap_or_default(),
+        setl_proc_info: row.text("setl_proc_info").unwrap_or_default(),
     })
 }
 
@@ -355,6 +415,8 @@ pub(super) fn undone(info: &Node) -> Result<UndoneAt, Unfit> {
     Ok(UndoneAt {
         undo_setl_id: info.text("setl_id").ok_or(Unfit::Lacks("setl_id"))?,
         setl_time_us: china::read_dt19(&setl_time).ok_or(Unfit::Lacks("a readable setl_time"))?,
+        msgid: info.text("medins_setl_id"),
+        inf_refmsgid: None,
     })
 }
 
@@ -455,6 +517,39 @@ mod tests {
         assert_eq!(settlement.amounts.get("maf_pay"), None, "what was not told is not invented");
         assert_eq!(settlement.clearing.clr_type, "9902");
         assert_eq!((settlement.setl_id.as_str(), settlement.inf_refmsgid.as_str()), ("430500S1", "R1"));
+    }
+
+    #[test]
+    fn every_amount_is_kept_by_name_and_nothing_that_may_name_a_person() {
+        let build = HUNAN.replacen(
+            '{',
+            r#"{"hifdm_pay":1.25,"othfund_pay":"0","hi_agre_sumfee":"5792.53","own_amt":"1.005",
+            "odd_pay":"见说明","pool_prop_selfpay":"0.7500","psn_type":"1101","med_type":"21","cvlserv_flag":0,
+            "psn_name":"王小明","certno":"430502199001011234","age":36.0,"gend":"1","brdy":"1990-01-01",
+            "mdtrt_cert_no":"430502199001011234","tel":13800001234,"memo":"王小明的备注","#,
+            1,
+        );
+        let settlement = read(&build, &Dialect::default()).expect("what a build adds breaks nothing");
+        let plain = read(HUNAN, &Dialect::default()).expect("all four identities hold");
+        let added: Vec<(&str, i64)> = settlement
+            .amounts
+            .iter()
+            .filter(|(name, _)| !plain.amounts.contains_key(*name))
+            .map(|(name, amount)| (name.as_str(), amount.get()))
+            .collect();
+        assert_eq!(added, [("hi_agre_sumfee", 579_253), ("hifdm_pay", 125), ("othfund_pay", 0)]);
+        let texts: Vec<(&str, &str)> =
+            settlement.texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(
+            texts,
+            [
+                ("cvlserv_flag", "0"),
+                ("med_type", "21"),
+                ("own_amt", "1.005"),
+                ("pool_prop_selfpay", "0.7500"),
+                ("psn_type", "1101"),
+            ]
+        );
     }
 
     #[test]

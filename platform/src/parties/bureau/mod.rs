@@ -9,7 +9,7 @@ mod status;
 
 use async_trait::async_trait;
 use schema::link::{BureauReply, SettleInputs};
-use schema::personal::{CardNo, CertNo, PersonName, PsnNo, SealedPassword};
+use schema::personal::{CardNo, CertNo, EmployerName, PersonName, PsnNo, SealedPassword};
 
 use crate::domain::settlement::Settlement;
 use crate::parties::answer::Answer;
@@ -60,6 +60,12 @@ pub struct Insurance {
     pub insuplc_admdvs: String,
     /// 人员类别.
     pub psn_type: String,
+    /// 人员参保状态 as the bureau writes it; empty where it does not say.
+    pub psn_insu_stas: String,
+    /// 公务员标志; empty where it does not say.
+    pub cvlserv_flag: String,
+    /// 单位名称.
+    pub emp_name: Option<EmployerName>,
     /// 正常参保.
     pub active: bool,
 }
@@ -100,10 +106,14 @@ pub struct Settled {
 /// 2208's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UndoneAt {
-    /// 2208's own settlement id.
+    /// 2208's own settlement id; empty where it is not shown.
     pub undo_setl_id: String,
     /// Its time: microseconds UTC.
     pub setl_time_us: i64,
+    /// The message that undid it (`medins_setl_id`), where the bureau names it.
+    pub msgid: Option<String>,
+    /// The bureau's own message, of a 2208 that answered.
+    pub inf_refmsgid: Option<String>,
 }
 
 /// What 5203 knows.

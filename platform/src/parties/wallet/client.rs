@@ -13,7 +13,7 @@ use super::config::WalletConfig;
 use super::mapping::{CloseBody, NoticeBody, Prepaid, PrepayBody, Problem, RefundBody, RefundView, TradeView, Unfit};
 use super::signature::{BadKey, Keys, client_text};
 use super::status;
-use super::{NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, TradeState, Wallet};
+use super::{Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, TradeState, Wallet};
 use crate::clock::Clock;
 use crate::parties::answer::{Answer, No, Refused};
 use crate::parties::outbound::{Outbound, Request};
@@ -236,6 +236,10 @@ fn segment(value: &str) -> String {
 
 #[async_trait]
 impl Wallet for WeChatPay {
+    fn account(&self) -> Account {
+        Account { sp_mchid: self.config.sp_mchid.clone(), sp_appid: self.config.sp_appid.clone() }
+    }
+
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
         self.try_prepay(request).await.into()
     }

@@ -16,6 +16,15 @@ use crate::parties::answer::Answer;
 pub use config::WalletConfig;
 pub use signature::BadKey;
 
+/// Under which account a tenant's payments are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// `sp_mchid`.
+    pub sp_mchid: String,
+    /// `sp_appid`; payers' openids belong to it.
+    pub sp_appid: String,
+}
+
 /// A wallet order to open.
 #[derive(Debug, Clone)]
 pub struct PrepayRequest {
@@ -124,6 +133,8 @@ pub enum NotBelieved {
 /// The wallet of one tenant (its service provider account).
 #[async_trait]
 pub trait Wallet: Send + Sync {
+    /// Under which account it asks.
+    fn account(&self) -> Account;
     /// Opens the order: `prepay_id`.
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String>;
     /// Asks for one of our numbers.
