@@ -210,6 +210,8 @@ fn refund_word(answer: Option<(u16, Value)>) -> String {
         Some((200, view)) => view["state"].as_str().unwrap_or("unnamed").to_owned(),
         Some((503, _)) | None => "no_answer".to_owned(),
         Some(_) => "refused".to_owned(),
+    }
+}
 
 /// A card's successor: the same number with its issue counted behind it, `…` → `…-2` → `…-3`.
 fn next_card_no(card_no: &str) -> String {
