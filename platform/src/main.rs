@@ -86,6 +86,9 @@ enum TenantCommand {
         /// 短信设置 / SMS settings (JSON file)
         #[arg(long)]
         sms: PathBuf,
+        /// 明细金额与单价×数量的容差（分） / how far a fee line may lie from price × count, in fen
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(0..=100))]
+        line_tolerance_fen: i64,
     },
     /// 列出 / list
     List,
@@ -269,11 +272,14 @@ fn parties(path: &std::path::Path) -> Result<serde_json::Value, CannotStart> {
 
 fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<ExitCode, CannotStart> {
     match command {
-        TenantCommand::Create { area, name, bureau, wallet, sms } => {
+        TenantCommand::Create { area, name, bureau, wallet, sms, line_tolerance_fen } => {
             if area.len() != 6 || !area.bytes().all(|byte| byte.is_ascii_digit()) {
                 return Err(said("--area: 须为6位区划代码 / must be six digits"));
             }
-            let parties = json!({ "bureau": parties(bureau)?, "wallet": parties(wallet)?, "sms": parties(sms)? });
+            let parties = json!({
+                "bureau": parties(bureau)?, "wallet": parties(wallet)?, "sms": parties(sms)?,
+                "line_tolerance_fen": line_tolerance_fen,
+            });
             let parties = serde_json::from_value(parties).map_err(|error| said(format!("parties: {error}")))?;
             let master = Master::read(settings.keys.master_file.as_ref())?;
             let row = startup::tenant_row(&master, &SystemClock::new(), area.clone(), name.clone(), &parties)?;

@@ -44,7 +44,7 @@ impl CannotStart {
     }
 }
 
-/// A tenant's parties as they are kept: sealed for purpose [`PARTIES`].
+/// A tenant's parties, and what it has settled for itself, as they are kept: sealed for purpose [`PARTIES`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TenantParties {
@@ -54,6 +54,13 @@ pub struct TenantParties {
     pub wallet: WalletConfig,
     /// SMS gateway.
     pub sms: SmsConfig,
+    /// How far a fee line's amount may lie from price × count, in fen: 0 to 100.
+    #[serde(default = "one_fen")]
+    pub line_tolerance_fen: i64,
+}
+
+fn one_fen() -> i64 {
+    1
 }
 
 /// The purpose under which [`TenantParties`] is sealed.
@@ -145,6 +152,9 @@ pub fn tenant(
     })?;
     let parties: TenantParties =
         serde_json::from_slice(&plain).map_err(|error| CannotStart(format!("tenant {}: {error}", row.id)))?;
+    if !(0..=100).contains(&parties.line_tolerance_fen) {
+        return Err(CannotStart(format!("tenant {}: line_tolerance_fen must be 0 to 100 / 须为0至100", row.id)));
+    }
     let timeout = Duration::from_millis(settings.limits.party_timeout_ms);
     let notify_url = format!("{public_url}/wallet/v1/notify/{}", row.id);
     let wallet = WeChatPay::new(parties.wallet, Arc::clone(outbound), Arc::clone(clock), notify_url)
@@ -153,6 +163,7 @@ pub fn tenant(
         id: row.id,
         name: row.name.clone(),
         area: row.area.clone(),
+        line_tolerance_fen: parties.line_tolerance_fen,
         vault,
         bureau: Arc::new(
             BureauClient::new(parties.bureau, Arc::clone(outbound), Arc::clone(clock)).with_timeout(timeout),

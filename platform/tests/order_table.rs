@@ -303,12 +303,24 @@ fn price_for(split: Split, seconds: i64) -> Line {
         echoed: Default::default(),
     });
     let valid_until_us = T0_US + seconds * S_US;
-    order(Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us })))
+    order(Event::PriceCame(Box::new(PriceCame {
+        split,
+        inputs,
+        lines: Vec::new(),
+        valid_until_us,
+        faults: Vec::new(),
+    })))
 }
 
 fn price_without_inputs(split: Split) -> Line {
     let valid_until_us = T0_US + 86_400 * S_US;
-    order(Event::PriceCame(Box::new(PriceCame { split, inputs: None, lines: Vec::new(), valid_until_us })))
+    order(Event::PriceCame(Box::new(PriceCame {
+        split,
+        inputs: None,
+        lines: Vec::new(),
+        valid_until_us,
+        faults: Vec::new(),
+    })))
 }
 
 fn price_refused() -> Line {

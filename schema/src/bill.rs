@@ -156,6 +156,17 @@ pub struct FeeLine {
     pub level_hint: Option<String>,
 }
 
+/// price × count is exact in 10^-8 fen: 10^-6 yuan × 10^-4.
+const FINEST_PER_FEN: i128 = 100_000_000;
+
+impl FeeLine {
+    /// How far the amount lies from price × count, in 10^-8 fen: compared before anything is rounded away.
+    fn off_by(&self) -> i128 {
+        let product = i128::from(self.pric.units()) * i128::from(self.cnt.units());
+        (product - i128::from(self.amount_fen.get()) * FINEST_PER_FEN).abs()
+    }
+}
+
 fn zero() -> String {
     "0".to_owned()
 }
@@ -257,12 +268,7 @@ impl BillDraft {
                 ));
                 continue;
             }
-            let near = line
-                .pric
-                .times(line.cnt)
-                .and_then(|product| product.minus(line.amount_fen))
-                .is_ok_and(|difference| difference.get().abs() <= tolerance_fen);
-            if !near {
+            if line.off_by() > i128::from(tolerance_fen) * FINEST_PER_FEN {
                 faults.push(Fault::new(
                     format!("lines[{at}].amount_fen"),
                     "金额与单价×数量不符",
@@ -386,6 +392,28 @@ mod tests {
             let places: Vec<String> =
                 BillDraft { patient, ..bill() }.faults(1).into_iter().map(|fault| fault.at).collect();
             assert_eq!(places, missing);
+        }
+    }
+
+    #[test]
+    fn a_line_is_compared_with_its_tolerance_before_rounding() {
+        for (pric, cnt, fen, tolerance_fen, sound) in [
+            ("10", "1", 1001, 1, true),
+            ("10.004", "1", 999, 1, false),
+            ("10.004", "1", 1000, 1, true),
+            ("10.004", "1", 1000, 0, false),
+            ("9.99", "1", 1000, 1, true),
+            ("9.989999", "1", 1000, 1, false),
+            ("0.000001", "0.0001", 0, 0, false),
+            ("9000000000000", "900000000000000", 1, 1, false),
+        ] {
+            let mut bill = bill();
+            bill.lines.truncate(1);
+            bill.lines[0].pric = pric.parse().expect("a price");
+            bill.lines[0].cnt = cnt.parse().expect("a count");
+            bill.lines[0].amount_fen = Fen::new(fen);
+            let off = bill.faults(tolerance_fen).iter().any(|fault| fault.at == "lines[0].amount_fen");
+            assert_eq!(!off, sound, "{pric} × {cnt} against {fen} within {tolerance_fen}");
         }
     }
 

@@ -69,7 +69,8 @@ pub struct BindAsk {
     pub certno: CertNo,
 }
 
-/// `POST /bindings/{id}/level2`: card and payment password. Answers [`BindingView`].
+/// `POST /bindings/{id}/level2`: card and payment password. Answers [`BindingView`]. A frozen binding is never proved
+/// again, and a card that was reported lost is refused: a new card takes a new binding.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BindLevel2Ask {
@@ -91,7 +92,8 @@ pub struct BureauKeyView {
     pub sm2_public_key: String,
 }
 
-/// A binding as its channel user sees it. `DELETE /bindings/{id}` unbinds, `POST /bindings/{id}/loss` freezes.
+/// A binding as its channel user sees it. `DELETE /bindings/{id}` unbinds, `POST /bindings/{id}/loss` freezes the person
+/// at every login.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BindingView {
     /// Id.

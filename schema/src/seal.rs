@@ -57,6 +57,11 @@ impl Lookup {
         &self.0
     }
 
+    /// The stored bytes, by value.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Reads 32 stored bytes.
     pub fn from_slice(bytes: &[u8]) -> Option<Lookup> {
         bytes.try_into().ok().map(Lookup)
@@ -163,11 +168,11 @@ impl Vault {
     }
 
     /// The keyed hash under which a value is found again within one purpose.
-    pub fn lookup(&self, purpose: &str, value: &str) -> Lookup {
+    pub fn lookup(&self, purpose: &str, value: &(impl AsRef<[u8]> + ?Sized)) -> Lookup {
         let mut context = hmac::Context::with_key(&self.lookup);
         context.update(purpose.as_bytes());
         context.update(&[0]);
-        context.update(value.as_bytes());
+        context.update(value.as_ref());
         let tag = context.sign();
         let mut out = [0_u8; 32];
         out.copy_from_slice(tag.as_ref());

@@ -439,7 +439,8 @@ pub enum Why {
         /// Its words.
         words: String,
     },
-    /// The institution's price does not sum to the bill, or lacks what 2207 needs.
+    /// The institution's price does not sum to the bill, lacks what 2207 needs, or would spend other than was asked:
+    /// its event names every fault.
     PriceUnsound,
     /// Nobody paid while the price held.
     PriceExpired,
@@ -865,6 +866,9 @@ pub struct PriceCame {
     pub lines: Vec<LineResult>,
     /// The institution's own valid-until.
     pub valid_until_us: i64,
+    /// What does not fit the order and its bill, by place and without values: one is enough to end the order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 /// An insurance leg that was undone.
@@ -1321,7 +1325,8 @@ fn inconsistent(order: &Order, event: &Event) -> Refusal {
 fn priced(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::PriceCame(came) = event else { return Err(inconsistent(order, event)) };
     let cash_only = came.split == Split::all_cash(order.bill.amount);
-    let sound = came.split.sums_to(order.bill.amount)
+    let sound = came.faults.is_empty()
+        && came.split.sums_to(order.bill.amount)
         && match order.insured {
             Some(_) => came.inputs.is_some(),
             None => came.inputs.is_none() && cash_only,

@@ -10,7 +10,6 @@ use schema::refusal::{Code, Refusal};
 use super::Shared;
 use super::answer::{Answer, to_its_end};
 use super::caller::{body, headers, id};
-use super::session::sha256;
 use crate::journey::{Ground, Tenant, people};
 use crate::parties::bureau::notice::{LossNotice, NotBelieved};
 use crate::store::CallerKey;
@@ -18,7 +17,7 @@ use crate::store::CallerKey;
 /// The bureau's word for a lost card.
 const LOSS: &str = "loss";
 
-/// 204 once the person is frozen here, or was before; 401 for what the bureau did not sign; 5xx so that it repeats.
+/// 204 once the person's bindings with that card are frozen here, or were before; 401 for what the bureau did not sign; 5xx so that it repeats.
 pub(super) async fn notice(
     shared: Data<Shared>,
     request: HttpRequest,
@@ -33,7 +32,7 @@ pub(super) async fn notice(
         NotBelieved::Malformed => Refusal::new(Code::Malformed, error.to_string()),
     })?;
     let ground = Arc::clone(ground);
-    let request = sha256(&bytes);
+    let request = tenant.vault.lookup("notice", &bytes[..]).to_bytes();
     to_its_end(async move { act(&ground, &tenant, notice, request).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -47,7 +46,7 @@ async fn act(ground: &Ground, tenant: &Tenant, notice: LossNotice, request: [u8;
     if notice.kind == LOSS {
         let bind_no = notice.bind_no;
         match ground.read(move |store| store.binding_by_bind_no(tenant_id, &bind_no)).await? {
-            Some(row) => people::lost_at_bureau(ground, tenant, row.facts.person).await?,
+            Some(row) => people::lost_at_bureau(ground, tenant, &row).await?,
             // A binding made at a window, or of another caller: nothing here can spend under it.
             None => tracing::info!("a loss notice names a binding that is none of ours"),
         }

@@ -79,12 +79,8 @@ impl SessionKeys {
 
 /// What the store keeps of a channel's key: SHA-256 over the key as the channel sends it.
 pub fn channel_key_hash(channel_key: &str) -> [u8; 32] {
-    sha256(channel_key.as_bytes())
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0_u8; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash.copy_from_slice(digest::digest(&digest::SHA256, channel_key.as_bytes()).as_ref());
     hash
 }
 

@@ -57,18 +57,20 @@ async fn act(ground: &Ground, tenant: TenantId, notice: Notice, trace: Trace) ->
 /// What the notice says happened; none where it says nothing we act on.
 async fn meaning(ground: &Ground, tenant: TenantId, notice: Notice) -> Result<Option<What>, Refusal> {
     match notice {
-        Notice::Paid(taken) => {
+        Notice::Paid { merchant, taken } => {
             let order: OrderId = taken
                 .out_trade_no
                 .parse()
                 .map_err(|_| Refusal::new(Code::OrderUnknown, "the wallet names a payment that is none of ours"))?;
+            goes_to(ground, tenant, order, &merchant).await?;
             Ok(Some(What::Order(order, Event::WalletPaid(collect::ours(taken)))))
         }
         Notice::Refund { state: RefundState::Processing | RefundState::Nothing, .. } => Ok(None),
-        Notice::Refund { out_refund_no, state } => {
+        Notice::Refund { merchant, out_refund_no, state } => {
             let unknown = || Refusal::new(Code::OrderUnknown, "the wallet names a refund that is none of ours");
             let refund = refund::refund_of(&out_refund_no).ok_or_else(unknown)?;
             let found = ground.read(move |store| store.refund(tenant, refund)).await?.ok_or_else(unknown)?;
+            goes_to(ground, tenant, found.order, &merchant).await?;
             Ok(Some(What::Refund(found.order, refund, refund::state_event(state))))
         }
         Notice::Other(word) => {
@@ -76,6 +78,18 @@ async fn meaning(ground: &Ground, tenant: TenantId, notice: Notice) -> Result<Op
             Ok(None)
         }
     }
+}
+
+/// Refuses money of another merchant than the one this order pays: it is signed, but it is not this order's.
+async fn goes_to(ground: &Ground, tenant: TenantId, order: OrderId, merchant: &str) -> Result<(), Refusal> {
+    let known = ground.read(move |store| store.order(tenant, order)).await?;
+    let known =
+        known.ok_or_else(|| Refusal::new(Code::OrderUnknown, "the wallet names an order that is none of ours"))?;
+    if known.bill.merchant == merchant {
+        return Ok(());
+    }
+    tracing::error!(%order, "a wallet notice names another merchant than the order's");
+    Err(Refusal::new(Code::OrderUnknown, "the wallet names another merchant than the order's"))
 }
 
 /// A refusal of the tables means that this was known; only what kept the desk from deciding goes back to the wallet.

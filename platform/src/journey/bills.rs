@@ -1,8 +1,7 @@
 //! A bill comes from its institution; its undo: the window takes it back.
 
-use ring::digest;
 use schema::bill::{BillDraft, Patient};
-use schema::his::ClaimAnswer;
+use schema::his::{ClaimAnswer, Guidance};
 use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
 use schema::mobile::BillView;
 use schema::personal::{PersonName, Personal as _};
@@ -10,12 +9,13 @@ use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::Lookup;
 
 use super::desk::{Command, Outcome, What};
-use super::people::{CERTNO, VISIT_CARD};
+use super::people::{self, CERTNO, VISIT_CARD};
 use super::{Ground, Tenant};
 use crate::domain::bill::{BillFacts, BillState};
+use crate::parties::words;
 use crate::store::{BillLine, BillRow, NewBill};
 
-/// The purpose under which a bill's whole draft is sealed.
+/// The purpose under which a bill's whole draft is sealed, and under which its content is recognised.
 const BILL: &str = "bill";
 /// Bills in a list.
 const LIST_MAX: u32 = 200;
@@ -30,7 +30,7 @@ pub async fn take(
     trace_id: Option<String>,
 ) -> Result<BillId, Refusal> {
     let known = ground.institution(tenant.id, institution).await?;
-    let mut faults = draft.faults(ground.settings.limits.line_tolerance_fen);
+    let mut faults = draft.faults(tenant.line_tolerance_fen);
     if draft.expires_at_us <= ground.clock.now_us() {
         faults.push(Fault::new("expires_at_us", "账单已失效", "is already past"));
     }
@@ -40,8 +40,6 @@ pub async fn take(
     let (patient, psn_name_masked) = patient(ground, tenant, &known.code, &draft.patient).await?;
     let plain = serde_json::to_vec(draft)
         .map_err(|error| Refusal::new(Code::Internal, format!("a bill cannot be written: {error}")))?;
-    let mut content = [0_u8; 32];
-    content.copy_from_slice(digest::digest(&digest::SHA256, &plain).as_ref());
     let bill = NewBill {
         facts: BillFacts {
             id: BillId::from_uuid(ground.clock.fresh()),
@@ -52,7 +50,8 @@ pub async fn take(
             expires_at_us: draft.expires_at_us,
             order: None,
         },
-        content,
+        // Keyed: names and numbers could be guessed from a plain hash.
+        content: tenant.vault.lookup(BILL, &plain).to_bytes(),
         kind: draft.kind,
         patient,
         psn_name_masked,
@@ -178,6 +177,79 @@ async fn view(ground: &Ground, tenant: &Tenant, row: BillRow, whole: bool) -> Re
         order_id: row.last_order,
         lines,
     })
+}
+
+/// A bill as its institution stated it.
+pub async fn drafted(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<BillDraft, Refusal> {
+    draft(tenant, &known(ground, tenant, id).await?)
+}
+
+async fn known(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<BillRow, Refusal> {
+    let tenant_id = tenant.id;
+    let row = ground.read(move |store| store.bill(tenant_id, id)).await?;
+    row.ok_or_else(|| Refusal::new(Code::Internal, format!("bill {id} is missing")))
+}
+
+/// What names a bill's patient: taken out of every sentence its institution sends, before that is stored or shown.
+pub struct Hush {
+    names: Vec<String>,
+}
+
+impl Hush {
+    /// For a bill of ours.
+    pub async fn of(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<Hush, Refusal> {
+        Hush::of_row(ground, tenant, &known(ground, tenant, id).await?).await
+    }
+
+    /// For a bill by its institution's number; of one that is not known, nobody is known.
+    pub async fn of_number(
+        ground: &Ground,
+        tenant: &Tenant,
+        institution: &InstitutionCode,
+        bill_no: &str,
+    ) -> Result<Hush, Refusal> {
+        let (tenant_id, institution, bill_no) = (tenant.id, institution.clone(), bill_no.to_owned());
+        match ground.read(move |store| store.bill_by_no(tenant_id, &institution, &bill_no)).await? {
+            Some(row) => Hush::of_row(ground, tenant, &row).await,
+            None => Ok(Hush { names: Vec::new() }),
+        }
+    }
+
+    async fn of_row(ground: &Ground, tenant: &Tenant, row: &BillRow) -> Result<Hush, Refusal> {
+        let Patient { psn_name, certno, visit_card_no, .. } = draft(tenant, row)?.patient;
+        let (tenant_id, document) = (tenant.id, row.bill.patient);
+        // A bill may carry a visit card alone: whoever is bound to its person knows the name.
+        let bindings = ground.read(move |store| store.bindings_of_document(tenant_id, &document)).await?;
+        let bound = bindings.last().map(|binding| people::open_person(tenant, &binding.sealed)).transpose()?;
+        let stated = [psn_name.as_ref().map(|name| name.expose()), certno.as_ref().map(|number| number.expose())];
+        let card = visit_card_no.as_ref().map(|card| card.expose());
+        let bound = bound.as_ref().map(|person| [person.psn_name.expose(), person.certno.expose()]);
+        let names = stated.into_iter().flatten().chain(card).chain(bound.into_iter().flatten());
+        Ok(Hush { names: names.filter(|name| !name.is_empty()).map(str::to_owned).collect() })
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.names.iter().map(String::as_str).collect()
+    }
+
+    /// The sentence with nobody in it.
+    pub fn sentence(&self, sentence: &str) -> String {
+        words::for_people(sentence, &self.names())
+    }
+
+    /// Where the patient goes, with nobody in it.
+    pub fn guidance(&self, guidance: Guidance) -> Guidance {
+        let sentence = |text: Option<String>| text.map(|text| self.sentence(&text));
+        // A queue number may be as long as a number that names a person: only this patient's own are taken out.
+        let own = |number: String| self.names().iter().fold(number, |text, name| text.replace(name, "***"));
+        Guidance {
+            window: sentence(guidance.window),
+            queue_no: guidance.queue_no.map(own),
+            floor: sentence(guidance.floor),
+            message: sentence(guidance.message),
+            invoice: guidance.invoice,
+        }
+    }
 }
 
 fn draft(tenant: &Tenant, row: &BillRow) -> Result<BillDraft, Refusal> {

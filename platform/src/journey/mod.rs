@@ -71,6 +71,8 @@ pub struct Tenant {
     pub name: String,
     /// 6-digit area code.
     pub area: String,
+    /// How far a fee line's amount may lie from price × count, in fen.
+    pub line_tolerance_fen: i64,
     /// Keys.
     pub vault: Vault,
     /// 医保核心.

@@ -2,6 +2,9 @@
 //!
 //! A loss works at once: the binding's epoch moves in one commit, which the Settling commit of any order checks, and
 //! open orders are told. A frozen binding is a *platform* freeze (平台冻结), not the card's 挂失 at the bureau.
+//!
+//! Nobody lifts a freeze from a phone. What a phone may do is bind anew with a *new* card: the bureau has issued it after
+//! the loss and proves it with its password. A lost card stays refused for its person, under whatever binding.
 
 use chrono::Datelike as _;
 use schema::his::VisitCardBinding;
@@ -61,6 +64,9 @@ const EMP_NAME: &str = "emp_name";
 const PHONE: &str = "phone";
 const CARD: &str = "card_no";
 const DAY_MS: i64 = 86_400_000;
+const MINUTE_MS: i64 = 60_000;
+/// How often a person's bindings are looked at again while they keep changing under a freeze.
+const FREEZE_ROUNDS_MAX: usize = 8;
 
 /// The ephemeral store is away: the caller refuses.
 pub fn unreachable(error: Unreachable) -> Refusal {
@@ -71,10 +77,24 @@ fn digits(ground: &Ground) -> String {
     format!("{:06}", ground.clock.below(1_000_000))
 }
 
-/// Counts one more message to a phone today; refuses beyond the limit.
-pub async fn count_message(ground: &Ground, tenant: &Tenant, phone: &Phone) -> Result<(), Refusal> {
+/// Why a phone gets a code. Each has its own count: anybody can ask for login codes to any phone, which must not keep
+/// its owner from paying.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeFor {
+    /// Signing in.
+    Login,
+    /// Authorising a payment.
+    Payment,
+}
+
+/// Counts one more code to a phone today; refuses beyond the limit of its kind.
+pub async fn count_message(ground: &Ground, tenant: &Tenant, code: CodeFor, phone: &Phone) -> Result<(), Refusal> {
     let day = china_time(ground.clock.now_us()).num_days_from_ce();
-    let key = format!("messages:{}:{day}", hex(&tenant.vault.lookup(PHONE, phone.expose())));
+    let kind = match code {
+        CodeFor::Login => "login",
+        CodeFor::Payment => "payment",
+    };
+    let key = format!("messages:{kind}:{}:{day}", hex(&phone_lookup(tenant, phone)));
     let sent = ground.ephemeral.count(tenant.id, &key, DAY_MS).await.map_err(unreachable)?;
     if sent > ground.settings.limits.codes_per_day {
         return Err(Refusal::new(Code::RateLimited, "too many messages to one phone today").after_s(3600));
@@ -109,13 +129,24 @@ pub fn phone_faults(phone: &Phone) -> Vec<Fault> {
 
 // ——— login ———
 
+/// Counts one more login code of a channel; refuses beyond what a minute may bring, so that a stolen channel key cannot
+/// flood phones.
+pub async fn pace_channel(ground: &Ground, tenant: &Tenant, channel: ChannelId) -> Result<(), Refusal> {
+    let key = format!("login_codes:{channel}");
+    let asked = ground.ephemeral.count(tenant.id, &key, MINUTE_MS).await.map_err(unreachable)?;
+    if asked > ground.settings.limits.login_codes_per_minute {
+        return Err(Refusal::new(Code::RateLimited, "too many login codes of one channel").after_s(60));
+    }
+    Ok(())
+}
+
 /// Sends a login code.
 pub async fn send_login_code(ground: &Ground, tenant: &Tenant, phone: &Phone) -> Result<(), Refusal> {
     let faults = phone_faults(phone);
     if !faults.is_empty() {
         return Err(Refusal::faulty(Code::Invalid, faults));
     }
-    count_message(ground, tenant, phone).await?;
+    count_message(ground, tenant, CodeFor::Login, phone).await?;
     let digits = digits(ground);
     let hash = tenant.vault.lookup("login_code", &format!("{}|{digits}", phone.expose()));
     let key = format!("login:{}", hex(&phone_lookup(tenant, phone)));
@@ -247,7 +278,9 @@ pub async fn bind(
     };
     let info = ask_person(tenant, &identity).await?;
     if info.blocked {
-        return Err(Refusal::new(Code::BindingFrozen, "the bureau has blocked this person's card or insurance"));
+        let stopped = !info.insurances.iter().any(|insurance| insurance.active);
+        let code = if stopped { Code::InsuranceStopped } else { Code::CardFrozen };
+        return Err(Refusal::new(code, "the bureau has blocked this person's card or insurance"));
     }
     let insurance = info
         .insurances
@@ -298,7 +331,7 @@ pub async fn bind(
 }
 
 /// Level 2: card and payment password, proved by the bureau, which records the binding. The code's phone is fixed to
-/// the phone that is logged in.
+/// the phone that is logged in. Refuses a frozen binding, and a card that was reported lost.
 pub async fn bind_level2(
     ground: &Ground,
     tenant: &Tenant,
@@ -311,6 +344,10 @@ pub async fn bind_level2(
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
+    if row.facts.frozen {
+        return Err(Refusal::new(Code::BindingFrozen, "a frozen binding is never proved again: it takes a new one"));
+    }
+    refuse_lost_card(ground, tenant, &row, &ask.card_no).await?;
     let mut person = open_person(tenant, &row.sealed)?;
     let tenant_id = tenant.id;
     let login = ground.read(move |store| store.channel_user_by_id(tenant_id, user)).await?;
@@ -375,10 +412,25 @@ pub async fn unbind(
     binding: BindingId,
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
-    stop(ground, tenant, user, binding, key, true).await
+    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        return Ok(first);
+    }
+    let row = own_binding(ground, tenant, user, binding).await?;
+    let person = open_person(tenant, &row.sealed)?;
+    let bind_no = row.bind_no.clone();
+    let before_epoch = row.facts.epoch;
+    let ended = BindingRow { unbound: true, ..moved(row, false) };
+    let response = json(&view(&ended, &person))?;
+    put(ground, before_epoch, ended, Some((key, response.clone()))).await?;
+    lose_orders(ground, tenant.id, binding).await?;
+    if let Some(bind_no) = bind_no {
+        // That it is ended here is what protects; the bureau's record follows when it answers.
+        let _ = tenant.bureau.unbind(&bind_no, &person.psn_no).await;
+    }
+    Ok(response)
 }
 
-/// The owner reports a loss: online payment for this person is frozen on this platform, at once.
+/// The owner reports a loss: online payment for this person is frozen on this platform, at once, at every login.
 pub async fn report_loss(
     ground: &Ground,
     tenant: &Tenant,
@@ -386,48 +438,84 @@ pub async fn report_loss(
     binding: BindingId,
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
-    stop(ground, tenant, user, binding, key, false).await
-}
-
-async fn stop(
-    ground: &Ground,
-    tenant: &Tenant,
-    user: ChannelUserId,
-    binding: BindingId,
-    key: CallerKey,
-    unbound: bool,
-) -> Result<Vec<u8>, Refusal> {
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
-    let person = open_person(tenant, &row.sealed)?;
-    let bind_no = row.bind_no.clone();
-    let (before_epoch, stopped) = stopped(row, unbound);
-    let response = json(&view(&stopped, &person))?;
-    put(ground, before_epoch, stopped, Some((key, response.clone()))).await?;
-    lose_orders(ground, tenant.id, binding).await?;
-    if let (true, Some(bind_no)) = (unbound, bind_no) {
-        // Our own freeze is what protects; the bureau's record follows when it answers.
-        let _ = tenant.bureau.unbind(&bind_no, &person.psn_no).await;
+    freeze(ground, tenant, &row, |_| true).await?;
+    let frozen = binding_row(ground, tenant.id, binding).await?;
+    let response = json(&view(&frozen, &open_person(tenant, &frozen.sealed)?))?;
+    // The freeze first, its answer second: a crash between the two repeats a harmless freeze.
+    let (wanted, kept, tenant_id) = (key.clone(), response.clone(), tenant.id);
+    if ground.read(move |store| store.keep_answer(tenant_id, &wanted, &kept)).await? {
+        return Ok(response);
     }
-    Ok(response)
+    Ok(ground.first_answer(tenant.id, &key).await?.unwrap_or(response))
 }
 
-fn stopped(row: BindingRow, unbound: bool) -> (i64, BindingRow) {
-    let before = row.facts.epoch;
-    let facts = BindingFacts { epoch: before + 1, frozen: true, ..row.facts.clone() };
-    (before, BindingRow { facts, unbound: row.unbound || unbound, ..row })
+/// The bureau reports a loss: every binding here that spends with that card is frozen. One that was proved with a newer
+/// card is not: the notice may be late.
+pub async fn lost_at_bureau(ground: &Ground, tenant: &Tenant, lost: &BindingRow) -> Result<(), Refusal> {
+    let card = lost.card_no;
+    freeze(ground, tenant, lost, |row| row.card_no.is_some() && row.card_no == card).await
 }
 
-/// The bureau reports a loss: every binding of that person here is frozen.
-pub async fn lost_at_bureau(ground: &Ground, tenant: &Tenant, person: Lookup) -> Result<(), Refusal> {
-    let tenant_id = tenant.id;
-    for row in ground.read(move |store| store.bindings_of_person(tenant_id, &person)).await? {
-        let binding = row.facts.id;
-        let (before_epoch, stopped) = stopped(row, false);
-        put(ground, before_epoch, stopped, None).await?;
-        lose_orders(ground, tenant_id, binding).await?;
+/// Freezes the live bindings of the person behind `of` that are `meant`, and tells their open orders.
+async fn freeze(
+    ground: &Ground,
+    tenant: &Tenant,
+    of: &BindingRow,
+    meant: impl Fn(&BindingRow) -> bool,
+) -> Result<(), Refusal> {
+    for _ in 0..FREEZE_ROUNDS_MAX {
+        let rows = bindings_of_human(ground, tenant.id, of).await?;
+        let (frozen, free): (Vec<_>, Vec<_>) =
+            rows.into_iter().filter(|row| !row.unbound && meant(row)).partition(|row| row.facts.frozen);
+        if free.is_empty() {
+            for row in frozen {
+                lose_orders(ground, tenant.id, row.facts.id).await?;
+            }
+            return Ok(());
+        }
+        for row in free {
+            let before_epoch = row.facts.epoch;
+            // One that moved meanwhile, or was made meanwhile, is met in the next round.
+            try_put(ground, before_epoch, moved(row, true), None).await?;
+        }
+    }
+    Err(Refusal::new(Code::Overloaded, "the person's bindings kept changing").after_s(1))
+}
+
+/// The same binding at its next epoch: what was opened under it before spends nothing any more.
+fn moved(row: BindingRow, frozen: bool) -> BindingRow {
+    let facts = BindingFacts { epoch: row.facts.epoch + 1, frozen: row.facts.frozen || frozen, ..row.facts.clone() };
+    BindingRow { facts, ..row }
+}
+
+/// Every binding of the person behind `of`: the live ones of the insured person, and all of the document, under which
+/// the bureau may have named another 参保地 at level 1.
+async fn bindings_of_human(ground: &Ground, tenant: TenantId, of: &BindingRow) -> Result<Vec<BindingRow>, Refusal> {
+    let (person, certno) = (of.facts.person, of.certno);
+    ground
+        .read(move |store| {
+            let mut rows = store.bindings_of_document(tenant, &certno)?;
+            let live = store.bindings_of_person(tenant, &person)?;
+            let further: Vec<BindingRow> =
+                live.into_iter().filter(|row| rows.iter().all(|known| known.facts.id != row.facts.id)).collect();
+            rows.extend(further);
+            Ok(rows)
+        })
+        .await
+}
+
+/// Refuses a card that was reported lost here. A loss reported before any card was known holds for every card.
+async fn refuse_lost_card(ground: &Ground, tenant: &Tenant, of: &BindingRow, card: &CardNo) -> Result<(), Refusal> {
+    let rows = bindings_of_human(ground, tenant.id, of).await?;
+    let lost: Vec<Option<Lookup>> = rows.iter().filter(|row| row.facts.frozen).map(|row| row.card_no).collect();
+    let offered = card_lookup(tenant, card);
+    let which_is_known = lost.iter().any(Option::is_some);
+    if lost.contains(&Some(offered)) || (!lost.is_empty() && !which_is_known) {
+        return Err(Refusal::new(Code::CardFrozen, "the card was reported lost; two people lift that, no phone does"));
     }
     Ok(())
 }
@@ -438,13 +526,24 @@ async fn put(
     row: BindingRow,
     answer: Option<(CallerKey, Vec<u8>)>,
 ) -> Result<(), Refusal> {
-    let written = ground
+    if try_put(ground, before_epoch, row, answer).await? {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::Overloaded, "the binding changed meanwhile").after_s(1))
+}
+
+async fn try_put(
+    ground: &Ground,
+    before_epoch: i64,
+    row: BindingRow,
+    answer: Option<(CallerKey, Vec<u8>)>,
+) -> Result<bool, Refusal> {
+    ground
         .read(move |store| {
             let answer = answer.as_ref().map(|(key, response)| (key, response.as_slice()));
             store.put_binding(before_epoch, &row, answer)
         })
-        .await?;
-    if written { Ok(()) } else { Err(Refusal::new(Code::Overloaded, "the binding changed meanwhile").after_s(1)) }
+        .await
 }
 
 /// Tells the open orders under a binding that it has changed.
@@ -464,7 +563,8 @@ async fn lose_orders(ground: &Ground, tenant: TenantId, binding: BindingId) -> R
     Ok(())
 }
 
-/// Asks 1101 again when the last answer is too old; a lost card freezes the binding here and now.
+/// Asks 1101 again when the last answer is too old. A lost card freezes the person here and now; an insurance that is
+/// stopped ends what is open under this binding, and is asked about again next time.
 pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Result<(), Refusal> {
     let row = binding_row(ground, tenant.id, binding).await?;
     let age_ms = (ground.clock.now_us() - row.checked_at_us) / 1000;
@@ -480,13 +580,16 @@ pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Re
     let info = ask_person(tenant, &identity).await?;
     let before_epoch = row.facts.epoch;
     let row = BindingRow { insurances: Some(insurances(ground, tenant, &info)), ..row };
-    if info.blocked {
-        let (before_epoch, stopped) = stopped(row, false);
-        put(ground, before_epoch, stopped, None).await?;
-        lose_orders(ground, tenant.id, binding).await?;
-        return Err(Refusal::new(Code::BindingFrozen, "1101 shows a lost card or a stopped insurance"));
+    if !info.blocked {
+        return put(ground, before_epoch, BindingRow { checked_at_us: ground.clock.now_us(), ..row }, None).await;
     }
-    put(ground, before_epoch, BindingRow { checked_at_us: ground.clock.now_us(), ..row }, None).await
+    if info.insurances.iter().any(|insurance| insurance.active) {
+        lost_at_bureau(ground, tenant, &row).await?;
+        return Err(Refusal::new(Code::BindingFrozen, "1101 shows a lost card"));
+    }
+    put(ground, before_epoch, moved(row, false), None).await?;
+    lose_orders(ground, tenant.id, binding).await?;
+    Err(Refusal::new(Code::InsuranceStopped, "1101 shows no insurance in force"))
 }
 
 /// A login's live bindings.
@@ -526,7 +629,7 @@ fn seal_person(ground: &Ground, tenant: &Tenant, person: &BoundPerson) -> Result
     Ok(tenant.vault.seal(ground.clock.nonce(), PERSON, &json(person)?))
 }
 
-fn open_person(tenant: &Tenant, sealed: &Sealed) -> Result<BoundPerson, Refusal> {
+pub(super) fn open_person(tenant: &Tenant, sealed: &Sealed) -> Result<BoundPerson, Refusal> {
     let damaged = |why: String| Refusal::new(Code::Internal, format!("a person does not read back: {why}"));
     let plain = tenant.vault.open(PERSON, sealed).map_err(|error| damaged(error.to_string()))?;
     serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))

@@ -43,7 +43,7 @@ pub async fn perform(ground: &Ground, due: &DueAction, known: Option<Arc<Order>>
         Action::ReturnCash { refund } => refund::return_cash(&job, *refund).await?,
         Action::AskReturn { refund } => refund::ask(&job, *refund).await,
         Action::Tell { message } => tell::tell(&job, *message).await?,
-        Action::AskTell { message, .. } => tell::ask(&job, *message).await,
+        Action::AskTell { message, .. } => tell::ask(&job, *message).await?,
         Action::TellUndone { message, undo_setl_id, cash, carried, whole } => {
             tell::undone(&job, *message, undo_setl_id.clone(), (*cash, *carried), *whole).await
         }

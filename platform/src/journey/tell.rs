@@ -1,11 +1,13 @@
 //! Telling the institution that a bill is paid, and its undo: telling that it is undone.
 
+use schema::his::{Guidance, PaymentState};
 use schema::ids::MessageId;
 use schema::link::{BureauReply, QueryPayment, Reply, SettledTold, ToInstitution, UndoneTold};
 use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 
 use super::Ground;
+use super::bills::Hush;
 use super::desk::What;
 use super::job::Job;
 use super::settle::REPLY;
@@ -33,25 +35,29 @@ pub async fn tell(job: &Job<'_>, message: MessageId) -> Result<What, Refusal> {
         paid_at_us: job.order.entered_at_us,
     }));
     Ok(job.event(match ask_link(job, message, told).await {
-        Answer::Done(Reply::Booked(guidance)) => Event::TellBooked { guidance },
+        Answer::Done(Reply::Booked(guidance)) => booked(job, guidance).await?,
         Answer::Refused(refused) if refused.code == Code::HospitalRefused.as_str() => {
-            Event::TellRejected { words: refused.words }
+            let hush = Hush::of(job.ground, job.tenant, job.order.bill.id).await?;
+            Event::TellRejected { words: hush.sentence(&refused.words) }
         }
         Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => Event::TellUnknown,
     }))
 }
 
 /// Asks a silent institution whether it has booked.
-pub async fn ask(job: &Job<'_>, message: MessageId) -> What {
+pub async fn ask(job: &Job<'_>, message: MessageId) -> Result<What, Refusal> {
     let question =
         ToInstitution::QueryPayment(QueryPayment { order_id: job.order.id, bill_no: job.order.bill.bill_no.clone() });
-    job.event(match ask_link(job, message, question).await {
-        Answer::Done(Reply::PaymentState(schema::his::PaymentState::Booked { guidance })) => {
-            Event::TellBooked { guidance }
-        }
-        Answer::Done(Reply::PaymentState(schema::his::PaymentState::NotBooked)) => Event::TellNotBooked,
+    Ok(job.event(match ask_link(job, message, question).await {
+        Answer::Done(Reply::PaymentState(PaymentState::Booked { guidance })) => booked(job, guidance).await?,
+        Answer::Done(Reply::PaymentState(PaymentState::NotBooked)) => Event::TellNotBooked,
         Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => Event::TellUnknown,
-    })
+    }))
+}
+
+async fn booked(job: &Job<'_>, guidance: Guidance) -> Result<Event, Refusal> {
+    let hush = Hush::of(job.ground, job.tenant, job.order.bill.id).await?;
+    Ok(Event::TellBooked { guidance: hush.guidance(guidance) })
 }
 
 /// Tells what was undone; repeated until acknowledged.

@@ -74,7 +74,7 @@ pub struct Limits {
     pub institution_calls: usize,
     /// Wrong codes until void.
     pub code_tries: u32,
-    /// Codes per phone and day.
+    /// Codes per phone and day, of each kind.
     pub codes_per_day: u32,
     /// Life of a login code, in milliseconds.
     pub login_code_ms: i64,
@@ -82,8 +82,8 @@ pub struct Limits {
     pub session_ms: i64,
     /// Age after which 1101 is asked again at payment, in milliseconds.
     pub recheck_person_ms: i64,
-    /// Tolerance of a fee line, in fen.
-    pub line_tolerance_fen: i64,
+    /// Login codes of one channel in a minute.
+    pub login_codes_per_minute: u32,
     /// Requests from outside that may wait at the desk.
     pub desk_queue: usize,
     /// Events in one commit.
@@ -150,6 +150,7 @@ impl Settings {
         unless((1..=300_000).contains(&d.code_ms), "deadlines.code_ms", "须不超过300秒", "must be at most 300 seconds");
         unless((1..=10).contains(&d.code_sends), "deadlines.code_sends", "须为1至10", "must be 1 to 10");
         unless((1..=5).contains(&self.limits.code_tries), "limits.code_tries", "须为1至5", "must be 1 to 5");
+        unless(self.limits.login_codes_per_minute > 0, "limits.login_codes_per_minute", "须大于0", "must be above 0");
         unless(self.limits.desk_batch > 0, "limits.desk_batch", "须大于0", "must be above 0");
         unless(self.limits.desk_queue > 0, "limits.desk_queue", "须大于0", "must be above 0");
         unless(self.limits.bureau_calls > 0, "limits.bureau_calls", "须大于0", "must be above 0");

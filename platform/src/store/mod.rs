@@ -91,7 +91,7 @@ pub struct CallerKey {
     pub caller: String,
     /// The key.
     pub key: String,
-    /// SHA-256 over method, path and body.
+    /// Keyed hash of method, path and body.
     pub request: [u8; 32],
 }
 
@@ -119,14 +119,14 @@ pub struct Loaded {
 pub struct StoredBill {
     /// What decisions need.
     pub facts: BillFacts,
-    /// SHA-256 of its content as posted.
+    /// Keyed hash of its content as posted.
     pub content: [u8; 32],
 }
 
 /// An answer given under an idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstAnswer {
-    /// SHA-256 of the request it answered.
+    /// Keyed hash of the request it answered.
     pub request: [u8; 32],
     /// The answer, byte for byte.
     pub response: Vec<u8>,
@@ -189,7 +189,7 @@ pub struct OrderWrite {
 pub struct NewBill {
     /// Facts; state open, no order.
     pub facts: BillFacts,
-    /// SHA-256 of its content as posted.
+    /// Keyed hash of its content as posted.
     pub content: [u8; 32],
     /// Kind.
     pub kind: BillKind,
@@ -485,7 +485,8 @@ pub struct ChannelUserRow {
 pub struct BindingRow {
     /// Whose.
     pub tenant: TenantId,
-    /// Facts that decisions use.
+    /// Facts that decisions use; `frozen` only after a loss: to the desk ([`Loaded::binding`]) an unbound one is frozen
+    /// as well.
     pub facts: BindingFacts,
     /// Whose phone.
     pub channel_user: ChannelUserId,
@@ -714,12 +715,14 @@ pub trait Store: DeskStore {
     fn binding(&self, tenant: TenantId, id: BindingId) -> Result<Option<BindingRow>, StoreError>;
     /// A login's live bindings.
     fn bindings_of(&self, tenant: TenantId, user: ChannelUserId) -> Result<Vec<BindingRow>, StoreError>;
-    /// The binding that the bureau numbered `bind_no`, live or not.
+    /// The newest binding that the bureau numbered `bind_no`, live or not.
     fn binding_by_bind_no(&self, tenant: TenantId, bind_no: &str) -> Result<Option<BindingRow>, StoreError>;
     /// Live bindings of an insured person.
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// What 1101 said last of the person with this document, in its order.
     fn insurances(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<InsuranceRow>, StoreError>;
+    /// Every binding of a document, ended ones included, oldest first.
+    fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
     /// Binds a visit card; replaces an older binding of the same card.

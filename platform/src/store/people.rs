@@ -213,19 +213,25 @@ pub(super) fn binding(conn: &mut Conn, tenant: TenantId, id: BindingId) -> Resul
     Ok(found.map(StoredBinding::read))
 }
 
-/// What the desk decides by; none of the sealed rest is read.
+/// What the desk decides by, to whom an ended binding is a frozen one; none of the sealed rest is read.
 pub(super) fn binding_facts(
     conn: &mut Conn,
     tenant: TenantId,
     id: BindingId,
 ) -> Result<Option<BindingFacts>, StoreError> {
-    let found: Option<(i64, i16, bool, Hash)> = on!(conn, c => binding::table
+    let found: Option<(i64, i16, bool, bool, Hash)> = on!(conn, c => binding::table
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::id.eq(Id::from(id)))
-        .select((binding::epoch, binding::level, binding::frozen, binding::person))
+        .select((binding::epoch, binding::level, binding::frozen, binding::unbound, binding::person))
         .get_result(c)
         .optional())?;
-    Ok(found.map(|(epoch, level, frozen, person)| BindingFacts { id, epoch, level, frozen, person: person.into() }))
+    Ok(found.map(|(epoch, level, frozen, unbound, person)| BindingFacts {
+        id,
+        epoch,
+        level,
+        frozen: frozen || unbound,
+        person: person.into(),
+    }))
 }
 
 pub(super) fn bindings_of(
@@ -251,8 +257,8 @@ pub(super) fn binding_by_bind_no(
     let found = on!(conn, c => binding::table
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::bind_no.eq(bind_no))
-        // The bureau numbers a binding per person and channel: where logins share one, its person is the same.
-        .order((binding::created_at_us, binding::id))
+        // A bureau may number a binding per person and channel: the newest that shares one was proved with its card.
+        .order((binding::created_at_us.desc(), binding::id.desc()))
         .select(StoredBinding::as_select())
         .first(c)
         .optional())?;
@@ -268,6 +274,20 @@ pub(super) fn bindings_of_person(
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::person.eq(Hash::from(person)))
         .filter(not(binding::unbound))
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .load(c))?;
+    Ok(found.into_iter().map(StoredBinding::read).collect())
+}
+
+pub(super) fn bindings_of_document(
+    conn: &mut Conn,
+    tenant: TenantId,
+    certno: &Lookup,
+) -> Result<Vec<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::certno.eq(Hash::from(certno)))
         .order((binding::created_at_us, binding::id))
         .select(StoredBinding::as_select())
         .load(c))?;

@@ -372,6 +372,10 @@ impl Store for SqliteStore {
         self.read(|conn| people::insurances(conn, tenant, certno))
     }
 
+    fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError> {
+        self.read(|conn| people::bindings_of_document(conn, tenant, certno))
+    }
+
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError> {
         self.read(|conn| people::watchers(conn, tenant, certno))
     }

@@ -459,7 +459,7 @@ impl City {
             echoed: Default::default(),
         });
         let valid_until_us = self.now_us + 900_000_000;
-        Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us }))
+        Event::PriceCame(Box::new(PriceCame { split, inputs, lines: Vec::new(), valid_until_us, faults: Vec::new() }))
     }
 
     /// What the bureau settles: the price that was pre-settled, unless it thinks better of it.

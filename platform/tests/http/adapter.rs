@@ -19,6 +19,8 @@ pub struct Adapter {
     pub key: SigningKey,
     pub platform: PublicKey,
     pub heartbeat_s: u64,
+    /// What this hospital answers other than usual.
+    pub instead: Option<Box<dyn Fn(&ToInstitution) -> Option<Reply>>>,
     next: u128,
 }
 
@@ -85,7 +87,7 @@ impl Adapter {
         let key = SigningKey::from_hex_seed(&city.hospital_key.to_hex_seed()).expect("a seed");
         let (socket, platform, heartbeat_s) =
             open(world, |nonce| hello(nonce, &city.hospital, &city.hospital_key)).await?;
-        Ok(Adapter { socket, key, platform, heartbeat_s, next: 0 })
+        Ok(Adapter { socket, key, platform, heartbeat_s, instead: None, next: 0 })
     }
 
     pub fn fresh(&mut self) -> MessageId {
@@ -135,7 +137,8 @@ impl Adapter {
     }
 
     async fn perform(&mut self, id: MessageId, ask: &ToInstitution) {
-        let reply = match ask {
+        let usual = || match ask {
+            ToInstitution::PreSettle(ask) if ask.insured => Reply::Priced(Box::new(crate::insured::sound(ask))),
             ToInstitution::PreSettle(_) => Reply::Priced(Box::new(PriceAnswer {
                 split: Split::all_cash(schema::money::Fen::new(crate::payment::AMOUNT)),
                 valid_until_us: 4_000_000_000_000_000,
@@ -149,6 +152,7 @@ impl Adapter {
             ToInstitution::Release(_) | ToInstitution::Undone(_) => Reply::Done,
             ToInstitution::QueryPayment(_) => Reply::PaymentState(schema::his::PaymentState::NotBooked),
         };
+        let reply = self.instead.as_ref().and_then(|instead| instead(ask)).unwrap_or_else(usual);
         let own = self.fresh();
         self.send(own, Some(id), &Body::Reply { reply }).await;
     }

@@ -34,6 +34,11 @@ async fn a_wallet_notice_without_the_tenants_own_signature_moves_nothing() {
     notify(&world, city, &stray).await.refused(404, "ORDER_UNKNOWN");
     let refund = json!({ "event": "refund", "out_refund_no": "01890000000070008000000000000000" });
     notify(&world, city, &refund).await.refused(404, "ORDER_UNKNOWN");
+    // Signed, and another merchant's money: not this order's.
+    let mut elsewhere = paid(&order, 2500);
+    elsewhere["merchant"] = "1900000999".into();
+    notify(&world, city, &elsewhere).await.refused(404, "ORDER_UNKNOWN");
+    assert_eq!(person.get(&format!("/mobile/v1/orders/{order}")).await.done(200)["state"], "collecting");
     // Another amount than is due is no payment: it is believed, and a person looks at it.
     notify(&world, city, &paid(&order, 1)).await.done(204);
     person.until(&order, "suspended").await;
@@ -75,9 +80,16 @@ async fn a_bureaus_loss_notice_freezes_the_person_at_every_login_and_once() {
     for login in [&mother, &child] {
         assert_eq!(login.get("/mobile/v1/bindings").await.done(200)[0]["frozen"], true);
     }
-    // After a new proof the old notice, repeated, freezes nothing.
+    // The lost card is taken no more. After a new binding with a new card the old notice, repeated, freezes nothing.
     let id = mother.get("/mobile/v1/bindings").await.done(200)[0]["id"].as_str().expect("an id").to_owned();
-    mother.change("POST", &format!("/mobile/v1/bindings/{id}/level2"), proof).await.done(202);
+    let level2 = format!("/mobile/v1/bindings/{id}/level2");
+    mother.change("POST", &level2, proof.clone()).await.refused(403, "BINDING_FROZEN");
+    mother.change("DELETE", &format!("/mobile/v1/bindings/{id}"), json!({})).await.done(202);
+    let level2 = format!("/mobile/v1/bindings/{}/level2", mother.bind(WANG).await);
+    mother.change("POST", &level2, proof).await.refused(403, "CARD_FROZEN");
+    bureau.issue_card(WANG.0, "C-2");
+    let proof = json!({ "card_no": "C-2", "sealed_password": "right" });
+    mother.change("POST", &level2, proof).await.done(202);
     tell(&world, &body, &bureau.sign(&body, now_us)).await.done(204);
     assert_eq!(mother.get("/mobile/v1/bindings").await.done(200)[0]["frozen"], false);
 }

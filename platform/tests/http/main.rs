@@ -5,11 +5,15 @@
 mod adapter;
 mod callbacks;
 mod changes;
+mod code;
+mod insured;
 mod link;
 mod login;
 mod outsiders;
 mod payment;
+mod price;
 mod surface;
 mod tenants;
 mod visit_cards;
+mod words;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use platform::parties::answer::{Answer, Refused};
@@ -23,6 +24,8 @@ use schema::sign::SigningKey;
 #[derive(Default)]
 pub struct Inbox {
     messages: Mutex<Vec<(String, String)>>,
+    /// The gateway takes nothing.
+    pub refuses: AtomicBool,
 }
 
 impl Inbox {
@@ -33,26 +36,56 @@ impl Inbox {
         let (_, text) = newest.expect("a code was sent");
         text.chars().filter(char::is_ascii_digit).take(6).collect()
     }
+
+    /// How many messages with a code in them a phone has received.
+    pub fn codes(&self, phone: &str) -> usize {
+        let messages = self.messages.lock().expect("not poisoned");
+        messages.iter().filter(|(to, text)| to == phone && text.contains("验证码")).count()
+    }
 }
 
 #[async_trait]
 impl SmsGateway for Inbox {
     async fn send(&self, sms: &Sms) -> Answer<()> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return no("SMS-1", "网关维护中");
+        }
         self.messages.lock().expect("not poisoned").push((sms.phone.expose().to_owned(), sms.text.0.clone()));
         Answer::Done(())
     }
 }
 
-/// A bureau: certno → name. Card `C<certno>` with the sealed password `right` proves level 2.
+/// What 1101 shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Normal,
+    CardLost,
+    InsuranceStopped,
+}
+
+/// A bureau: certno → name. Card `C<certno>` (until another is issued) with the sealed password `right` proves level 2.
 pub struct Registry {
     people: BTreeMap<String, String>,
+    cards: Mutex<BTreeMap<String, String>>,
+    standing: Mutex<Standing>,
     pub notice_key: SigningKey,
 }
 
 impl Registry {
     pub fn new(seed: u8, people: &[(&str, &str)]) -> Registry {
         let people = people.iter().map(|(certno, name)| ((*certno).to_owned(), (*name).to_owned())).collect();
-        Registry { people, notice_key: SigningKey::from_seed([seed; 32]) }
+        let (cards, standing) = (Mutex::default(), Mutex::new(Standing::Normal));
+        Registry { people, cards, standing, notice_key: SigningKey::from_seed([seed; 32]) }
+    }
+
+    /// A new card: the old one proves nothing any more.
+    pub fn issue_card(&self, certno: &str, card_no: &str) {
+        self.cards.lock().expect("not poisoned").insert(certno.to_owned(), card_no.to_owned());
+    }
+
+    /// What 1101 shows from now on.
+    pub fn stands(&self, standing: Standing) {
+        *self.standing.lock().expect("not poisoned") = standing;
     }
 
     /// The bureau's number of a binding of this person.
@@ -83,6 +116,7 @@ fn psn_no(certno: &str) -> PsnNo {
 #[async_trait]
 impl Bureau for Registry {
     async fn person(&self, _: Option<&OnBehalf>, identity: &Identity) -> Answer<PersonInfo> {
+        let standing = *self.standing.lock().expect("not poisoned");
         match self.people.get(identity.certno.expose()) {
             None => no("1101", "查无此人"),
             Some(name) => Answer::Done(PersonInfo {
@@ -95,16 +129,18 @@ impl Bureau for Registry {
                     psn_insu_stas: "1".into(),
                     cvlserv_flag: "0".into(),
                     emp_name: None,
-                    active: true,
+                    active: standing != Standing::InsuranceStopped,
                 }],
-                blocked: false,
+                blocked: standing != Standing::Normal,
             }),
         }
     }
 
     async fn bind(&self, request: &BindRequest) -> Answer<Bound> {
         let certno = request.identity.certno.expose();
-        if request.card_no.expose() != format!("C{certno}") || request.sealed_password.expose() != "right" {
+        let issued = self.cards.lock().expect("not poisoned").get(certno).cloned();
+        let card_no = issued.unwrap_or_else(|| format!("C{certno}"));
+        if request.card_no.expose() != card_no || request.sealed_password.expose() != "right" {
             return no("B001", "卡号或密码错误");
         }
         let bind_no = Registry::bind_no(certno);
@@ -154,6 +190,8 @@ impl Bureau for Registry {
 /// own.
 pub struct Till {
     pub secret: String,
+    /// Whose money a notice tells of unless it says otherwise.
+    pub merchant: String,
 }
 
 pub const PAID_AT_US: i64 = 1_767_225_600_000_000;
@@ -203,14 +241,19 @@ impl Wallet for Till {
         let body: serde_json::Value =
             serde_json::from_slice(body).map_err(|_| NotBelieved::Malformed("no JSON".into()))?;
         let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        let merchant = body["merchant"].as_str().unwrap_or(&self.merchant).to_owned();
         Ok(match body["event"].as_str() {
-            Some("paid") => Notice::Paid(Taken {
-                out_trade_no: text("out_trade_no"),
-                transaction_id: text("transaction_id"),
-                amount: Fen::new(body["amount"].as_i64().unwrap_or_default()),
-                success_time_us: PAID_AT_US,
-            }),
+            Some("paid") => Notice::Paid {
+                merchant,
+                taken: Taken {
+                    out_trade_no: text("out_trade_no"),
+                    transaction_id: text("transaction_id"),
+                    amount: Fen::new(body["amount"].as_i64().unwrap_or_default()),
+                    success_time_us: PAID_AT_US,
+                },
+            },
             Some("refund") => Notice::Refund {
+                merchant,
                 out_refund_no: text("out_refund_no"),
                 state: RefundState::Returned { success_time_us: PAID_AT_US },
             },

@@ -1,11 +1,13 @@
 //! Two tenants on one platform that listens on a real socket, and the phones that call it.
 
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use platform::clock::{Clock, SystemClock};
 use platform::ephemeral::memory::Memory;
+use platform::ephemeral::{Ephemeral, Unreachable};
 use platform::errands;
 use platform::http;
 use platform::journey::desk::{Desk, Dialects, Thread};
@@ -16,11 +18,13 @@ use platform::settings;
 use platform::store::sqlite::SqliteStore;
 use platform::store::{ChannelRow, InstitutionRow, Store, TenantRow};
 use reqwest::{Method, RequestBuilder};
-use schema::ids::{ChannelId, InstitutionCode, ProcessId, TenantId};
+use schema::ids::{ChannelId, ChannelUserId, InstitutionCode, ProcessId, TenantId};
+use schema::mobile::Bell;
+use schema::refusal::Code;
 use schema::seal::Vault;
 use schema::sign::SigningKey;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use crate::outsiders::{Inbox, Registry, Till};
 
@@ -38,10 +42,66 @@ pub struct City {
     pub wallet_secret: String,
 }
 
+/// An ephemeral store that can be made to forget everything, as one that was restarted.
+pub struct Forgetful {
+    clock: Arc<dyn Clock>,
+    memory: Mutex<Arc<Memory>>,
+}
+
+impl Forgetful {
+    fn new(clock: Arc<dyn Clock>) -> Forgetful {
+        Forgetful { memory: Mutex::new(Arc::new(Memory::new(Arc::clone(&clock)))), clock }
+    }
+
+    pub fn forget_everything(&self) {
+        *self.memory.lock().expect("not poisoned") = Arc::new(Memory::new(Arc::clone(&self.clock)));
+    }
+
+    fn now(&self) -> Arc<Memory> {
+        Arc::clone(&self.memory.lock().expect("not poisoned"))
+    }
+}
+
+#[async_trait]
+impl Ephemeral for Forgetful {
+    async fn epoch(&self) -> Result<u64, Unreachable> {
+        self.now().epoch().await
+    }
+
+    async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<u32, Unreachable> {
+        self.now().count(tenant, key, life_ms).await
+    }
+
+    async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable> {
+        self.now().first(tenant, key, life_ms).await
+    }
+
+    async fn keep(&self, tenant: TenantId, key: &str, value: Vec<u8>, life_ms: i64) -> Result<(), Unreachable> {
+        self.now().keep(tenant, key, value, life_ms).await
+    }
+
+    async fn kept(&self, tenant: TenantId, key: &str) -> Result<Option<Vec<u8>>, Unreachable> {
+        self.now().kept(tenant, key).await
+    }
+
+    async fn forget(&self, tenant: TenantId, key: &str) -> Result<(), Unreachable> {
+        self.now().forget(tenant, key).await
+    }
+
+    fn ring(&self, tenant: TenantId, user: ChannelUserId, bell: Bell) {
+        self.now().ring(tenant, user, bell);
+    }
+
+    fn listen(&self, tenant: TenantId, user: ChannelUserId) -> broadcast::Receiver<Bell> {
+        self.now().listen(tenant, user)
+    }
+}
+
 pub struct World {
     pub url: String,
     pub client: reqwest::Client,
     pub ground: Arc<Ground>,
+    pub ephemeral: Arc<Forgetful>,
     pub cities: Vec<City>,
     pub stopper: http::Stopper,
 }
@@ -74,6 +134,12 @@ impl Said {
             assert!(problem[sentence].as_str().is_some_and(|text| !text.is_empty()), "{problem}");
         }
         problem
+    }
+
+    /// Panics unless this is that refusal in its own words, in both languages.
+    pub fn refused_as(&self, code: Code) {
+        let problem = self.refused(code.status(), code.as_str());
+        assert_eq!((&problem["title"], &problem["title_en"]), (&json!(code.zh()), &json!(code.en())));
     }
 
     pub fn done(&self, status: u16) -> Value {
@@ -125,9 +191,10 @@ fn city(store: &SqliteStore, clock: &SystemClock, number: u8, person: (&str, &st
         id,
         name: row.name,
         area,
+        line_tolerance_fen: 1,
         vault,
         bureau: Arc::clone(&bureau) as Arc<_>,
-        wallet: Arc::new(Till { secret: wallet_secret.clone() }),
+        wallet: Arc::new(Till { secret: wallet_secret.clone(), merchant: institution.merchant }),
         sms: Arc::clone(&inbox) as Arc<_>,
     };
     (City { id, channel_key, hospital, hospital_key, inbox, bureau, wallet_secret }, tenant)
@@ -159,11 +226,12 @@ impl World {
         let desk = Desk::new(Arc::clone(&store) as _, Arc::clone(&clock), settings.deadlines, me, dialects);
         let (after, commits) = mpsc::unbounded_channel();
         let desk = Thread::start(desk, settings.limits.desk_batch, settings.limits.desk_queue, after);
+        let ephemeral = Arc::new(Forgetful::new(Arc::clone(&clock)));
         let ground = Arc::new(Ground {
             clock: Arc::clone(&clock),
             settings,
             store,
-            ephemeral: Arc::new(Memory::new(Arc::clone(&clock))),
+            ephemeral: Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
             links: Arc::clone(&hub) as Arc<dyn Links>,
             desk: desk.expect("a thread"),
             tenants,
@@ -186,7 +254,7 @@ impl World {
         let (url, stopper) = (format!("http://{}", server.address()), server.stopper());
         tokio::spawn(server.run());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        World { url, client, ground, cities, stopper }
+        World { url, client, ground, ephemeral, cities, stopper }
     }
 
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
@@ -233,6 +301,13 @@ impl Person<'_> {
 
     pub async fn keyed(&self, method: &str, path: &str, key: &str, body: Value) -> Said {
         hear(self.request(method, path).header("idempotency-key", key).body(body.to_string())).await
+    }
+
+    /// This login's only binding.
+    pub async fn binding(&self) -> Value {
+        let bindings = self.get("/mobile/v1/bindings").await.done(200);
+        assert_eq!(bindings.as_array().map(Vec::len), Some(1), "{bindings}");
+        bindings[0].clone()
     }
 
     /// Binds a person at level 1: the binding's id.

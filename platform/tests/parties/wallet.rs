@@ -106,7 +106,7 @@ impl World {
         self.tap(&prepay_id).await;
         let heard = self.ear.next().await;
         match client.open_notice(&heard.headers, &heard.body) {
-            Ok(Notice::Paid(taken)) => (taken, heard),
+            Ok(Notice::Paid { merchant, taken }) if merchant == MERCHANT => (taken, heard),
             other => panic!("{other:?}"),
         }
     }
@@ -230,10 +230,10 @@ async fn an_order_is_opened_paid_told_and_given_back() {
     let state = done(client.refund(&refund("TRADE-1", "R-1", 500)).await);
     assert!(matches!(state, RefundState::Processing | RefundState::Returned { .. }), "{state:?}");
     let told = world.ear.next().await;
-    let Ok(Notice::Refund { out_refund_no, state }) = client.open_notice(&told.headers, &told.body) else {
+    let Ok(Notice::Refund { merchant, out_refund_no, state }) = client.open_notice(&told.headers, &told.body) else {
         panic!("a refund is told")
     };
-    assert_eq!(out_refund_no, "R-1");
+    assert_eq!((merchant.as_str(), out_refund_no.as_str()), (MERCHANT, "R-1"));
     assert!(matches!(state, RefundState::Returned { .. }), "{state:?}");
     assert_eq!(done(client.query_refund(MERCHANT, "R-1").await), state);
     assert_eq!(done(client.refund(&refund("TRADE-1", "R-1", 500)).await), state, "a repeat gives nothing back twice");
@@ -315,7 +315,8 @@ async fn every_no_has_its_kind() {
         done(client.refund(&refund("TRADE-5", &number, 1)).await);
         let told = world.ear.next().await;
         let state = RefundState::Abnormal(code.to_owned());
-        let expected = Notice::Refund { out_refund_no: number.clone(), state: state.clone() };
+        let (merchant, out_refund_no) = (MERCHANT.to_owned(), number.clone());
+        let expected = Notice::Refund { merchant, out_refund_no, state: state.clone() };
         assert_eq!(client.open_notice(&told.headers, &told.body), Ok(expected));
         assert_eq!(done(client.query_refund(MERCHANT, &number).await), state);
     }
@@ -364,6 +365,20 @@ async fn nothing_unsigned_is_believed_in_either_direction() {
     let cannot_open = world.client_with(WalletConfig { apiv3_key, ..world.config() }, clock());
     let malformed = NotBelieved::Malformed("the resource does not open".to_owned());
     assert_eq!(cannot_open.open_notice(&notice.headers, &notice.body), Err(malformed));
+
+    // Signed by the wallet, and about somebody else's account or app.
+    done(client.refund(&refund("TRADE-8", "R-8", 1)).await);
+    let back = world.ear.next().await;
+    let other = |sp_mchid: &str, sp_appid: &str| {
+        let (sp_mchid, sp_appid) = (sp_mchid.to_owned(), sp_appid.to_owned());
+        world.client_with(WalletConfig { sp_mchid, sp_appid, ..world.config() }, clock())
+    };
+    let config = world.config();
+    let about = |what: &str| Err(NotBelieved::Malformed(format!("the answer is about another {what}")));
+    let foreign = other("1900007292", &config.sp_appid);
+    assert_eq!(foreign.open_notice(&notice.headers, &notice.body), about("sp_mchid"));
+    assert_eq!(foreign.open_notice(&back.headers, &back.body), about("sp_mchid"));
+    assert_eq!(other(&config.sp_mchid, "wx1").open_notice(&notice.headers, &notice.body), about("sp_appid"));
 }
 
 #[tokio::test]
@@ -376,7 +391,7 @@ async fn a_probe_fails_and_the_notice_behind_it_is_heard() {
     let probe = world.ear.next().await;
     assert_eq!(client.open_notice(&probe.headers, &probe.body), Err(NotBelieved::Signature));
     let notice = world.ear.next().await;
-    assert!(matches!(client.open_notice(&notice.headers, &notice.body), Ok(Notice::Paid(_))));
+    assert!(matches!(client.open_notice(&notice.headers, &notice.body), Ok(Notice::Paid { .. })));
 }
 
 #[tokio::test]

@@ -81,7 +81,10 @@ async fn paid(world: &mut dyn World, merchant: &str, out_trade_no: &str) -> (Tak
     assert!(world.pay(&prepay_id).await, "an open order can be paid");
     let posted = world.posted().await;
     match client.open_notice(&posted.0, &posted.1) {
-        Ok(Notice::Paid(taken)) => (taken, posted),
+        Ok(Notice::Paid { merchant: told, taken }) => {
+            assert_eq!(told, merchant, "a notice names whose money it is");
+            (taken, posted)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -90,7 +93,7 @@ async fn paid(world: &mut dyn World, merchant: &str, out_trade_no: &str) -> (Tak
 async fn returned(world: &mut dyn World, out_refund_no: &str) {
     let posted = world.posted().await;
     match world.client().open_notice(&posted.0, &posted.1) {
-        Ok(Notice::Refund { out_refund_no: told, state: RefundState::Returned { .. } }) => {
+        Ok(Notice::Refund { out_refund_no: told, state: RefundState::Returned { .. }, .. }) => {
             assert_eq!(told, out_refund_no)
         }
         other => panic!("{other:?}"),
@@ -242,7 +245,10 @@ pub(crate) async fn a_spoilt_notice_is_not_believed_and_a_repeated_one_is_the_sa
     let (client, [merchant, _]) = (world.client(), world.merchants());
     let (taken, posted) = paid(world, &merchant, "TRADE-01").await;
     for _ in 0..2 {
-        assert_eq!(client.open_notice(&posted.0, &posted.1), Ok(Notice::Paid(taken.clone())));
+        assert_eq!(
+            client.open_notice(&posted.0, &posted.1),
+            Ok(Notice::Paid { merchant: merchant.clone(), taken: taken.clone() })
+        );
     }
     for (how, (headers, body)) in spoilt(&posted) {
         assert!(client.open_notice(&headers, &body).is_err(), "{how}");

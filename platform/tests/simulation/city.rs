@@ -152,6 +152,7 @@ impl Process {
             id: world.tenant,
             name: "东湾市".into(),
             area: "449100".into(),
+            line_tolerance_fen: 1,
             vault: Vault::derive(&[9; 32], world.tenant, 0),
             bureau: Arc::new(BureauClient::new(config, outbound, Arc::clone(&clock))),
             wallet: Arc::clone(&world.outside) as Arc<dyn platform::parties::wallet::Wallet>,

@@ -82,6 +82,11 @@ pub(crate) fn a_document_has_one_live_binding_per_login(engine: &dyn Engine) {
     assert_eq!(world.store.add_binding(&second, None), Ok(true));
     let live = world.store.bindings_of(world.tenant, world.user).expect("bindings");
     assert_eq!(live.iter().map(|row| row.facts.id).collect::<Vec<_>>(), [second.facts.id]);
+    let all = world.store.bindings_of_document(world.tenant, &world.certno()).expect("bindings");
+    let all: Vec<_> = all.iter().map(|row| (row.facts.id, row.unbound)).collect();
+    assert!(all.contains(&(second.facts.id, false)) && all.contains(&(world.binding.id, true)), "{all:?}");
+    let stranger = world.vault.lookup("certno", "nobody");
+    assert!(world.store.bindings_of_document(world.tenant, &stranger).expect("bindings").is_empty());
     assert!(world.store.binding(world.tenant, world.binding.id).expect("the store answers").is_some(), "history");
 }
 

@@ -460,6 +460,7 @@ impl World {
             inputs,
             lines: vec![self.line("1", amount / 2), self.line("2", amount - amount / 2)],
             valid_until_us: self.clock.now_us() + HOUR_US,
+            faults: Vec::new(),
         }))
     }
 

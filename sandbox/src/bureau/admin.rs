@@ -216,6 +216,12 @@ impl Core {
         Ok(())
     }
 
+    /// The person's card: number and payment password.
+    pub fn card_of(&self, psn_no: &str) -> Result<(String, String), Refusal> {
+        let person = self.state.persons.get(psn_no).ok_or_else(|| Refusal::person("查无此人 no such psn_no"))?;
+        Ok((person.card_no.clone(), person.card_password.clone()))
+    }
+
     /// Clears a month (`yyyyMM`): its settlements cannot be undone any more.
     pub fn clear_month(&mut self, month: &str) -> Result<(), Refusal> {
         if month.len() != 6 || !month.bytes().all(|b| b.is_ascii_digit()) {

@@ -6,6 +6,7 @@
 //! | `POST /sandbox/persons/import` | CSV ([`Core::import_persons`](super::core::Core::import_persons)) → `{created}` |
 //! | `POST /sandbox/persons/{psn_no}/loss` | reports the card lost → the notices queued |
 //! | `POST /sandbox/persons/{psn_no}/card` | `{card_no, card_password}`: a new card |
+//! | `GET /sandbox/persons/{psn_no}/card` | `{card_no, card_password}`: the card in the person's pocket |
 //! | `POST /sandbox/callers` | [`Registration`] |
 //! | `POST /sandbox/clear-month` | `{month: "yyyyMM"}` |
 //! | `GET /sandbox/records`, `/books`, `/catalogue`, `/public-key` | what their names say |
@@ -29,6 +30,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/sandbox/persons/import", web::post().to(import))
         .route("/sandbox/persons/{psn_no}/loss", web::post().to(loss))
         .route("/sandbox/persons/{psn_no}/card", web::post().to(card))
+        .route("/sandbox/persons/{psn_no}/card", web::get().to(pocket))
         .route("/sandbox/callers", web::post().to(callers))
         .route("/sandbox/clear-month", web::post().to(clear_month))
         .route("/sandbox/records", web::get().to(records))
@@ -91,6 +93,11 @@ async fn card(bureau: Shared, psn_no: web::Path<String>, body: Bytes) -> impl Re
         bureau.with_core(|core| core.issue_card(&psn_no, &card.card_no, &card.card_password))?;
         Ok(json!({ "card_no": card.card_no }))
     }))
+}
+
+async fn pocket(bureau: Shared, psn_no: web::Path<String>) -> impl Responder {
+    let card = bureau.with_core(|core| core.card_of(&psn_no));
+    answer(card.map(|(card_no, card_password)| json!({ "card_no": card_no, "card_password": card_password })))
 }
 
 async fn callers(bureau: Shared, body: Bytes) -> impl Responder {

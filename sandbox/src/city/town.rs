@@ -144,7 +144,8 @@ impl City {
         let his_url = starter.start("his", &programs.sandbox, args, Vec::new(), true).await?;
 
         let children = starter.children;
-        let outside = Outside::new(client.clone(), &addresses.sms, &addresses.wallet, &his_url);
+        let outside =
+            Outside::new(client.clone(), &addresses.sms, &addresses.wallet, &his_url).with_bureaus(&addresses.bureaus);
         Ok(City {
             options,
             profile,

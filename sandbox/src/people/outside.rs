@@ -1,12 +1,15 @@
 //! What people touch besides the phone: text messages, the wallet, a hospital's desks, the bureau's counter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schema::bill::{BillKind, Patient};
 use schema::money::Fen;
-use schema::personal::{OneTimeCode, Openid, Personal};
+use schema::personal::{CardNo, OneTimeCode, Openid, Personal};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use super::person::Insured;
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +26,8 @@ pub struct Outside {
     pub wallet_url: String,
     /// The hospitals' own systems.
     pub his_url: String,
+    /// The bureaus' counters by area.
+    bureaus: BTreeMap<String, String>,
 }
 
 /// The first six digits that stand alone in a message.
@@ -34,7 +39,19 @@ pub fn code_in(text: &str) -> Option<OneTimeCode> {
 impl Outside {
     /// A city's outside.
     pub fn new(client: reqwest::Client, sms_url: &str, wallet_url: &str, his_url: &str) -> Outside {
-        Outside { client, sms_url: sms_url.to_owned(), wallet_url: wallet_url.to_owned(), his_url: his_url.to_owned() }
+        Outside {
+            client,
+            sms_url: sms_url.to_owned(),
+            wallet_url: wallet_url.to_owned(),
+            his_url: his_url.to_owned(),
+            bureaus: BTreeMap::new(),
+        }
+    }
+
+    /// Opens the bureaus' counters, by area: without them nobody gets a new card.
+    pub fn with_bureaus(mut self, bureaus: &BTreeMap<String, String>) -> Outside {
+        self.bureaus.clone_from(bureaus);
+        self
     }
 
     /// The HTTP client that all of this person's things share.
@@ -148,6 +165,34 @@ impl Outside {
         Some(self.get(url).await?["state"].as_str()?.to_owned())
     }
 
+    fn counter(&self, insured: &Insured) -> Option<String> {
+        let area = insured.register.insurances.first()?.insuplc_admdvs.as_str();
+        let bureau = self.bureaus.get(area)?;
+        Some(format!("{bureau}/sandbox/persons/{}/card", insured.psn_no.expose()))
+    }
+
+    /// The person with the card that is in their pocket now, as the bureau issued it; unchanged where no counter is open.
+    pub async fn with_card(&self, insured: &Insured) -> Insured {
+        let mut now = insured.clone();
+        if let Some(url) = self.counter(insured)
+            && let Some(card) = self.get(url).await
+            && let (Some(card_no), Some(password)) = (card["card_no"].as_str(), card["card_password"].as_str())
+        {
+            now.card_no = CardNo::new(card_no);
+            password.clone_into(&mut now.card_password);
+        }
+        now
+    }
+
+    /// Gets a new card at the bureau's counter, with another number; `false` where none was issued.
+    pub async fn replace_card(&self, insured: &Insured) -> bool {
+        let Some(url) = self.counter(insured) else { return false };
+        let now = self.with_card(insured).await;
+        let card_no = next_card_no(now.card_no.expose());
+        let answer = self.post(url, &json!({"card_no": card_no, "card_password": now.card_password})).await;
+        answer.is_some_and(|(status, _)| status == 200)
+    }
+
     /// Taps "pay" in the wallet, for no more than was shown. The wallet's word: `PAID` or its refusal's code.
     pub async fn tap_wallet(&self, package: &str, openid: &Openid, at_most: Fen) -> String {
         let prepay_id = package.strip_prefix("prepay_id=").unwrap_or(package);
@@ -168,9 +213,23 @@ fn refund_word(answer: Option<(u16, Value)>) -> String {
     }
 }
 
+/// A card's successor: the same number with its issue counted behind it, `…` → `…-2` → `…-3`.
+fn next_card_no(card_no: &str) -> String {
+    match card_no.rsplit_once('-').and_then(|(base, issue)| Some((base, issue.parse::<u32>().ok()?))) {
+        Some((base, issue)) => format!("{base}-{}", issue.saturating_add(1)),
+        None => format!("{card_no}-2"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_card_has_a_number_of_its_own() {
+        assert_eq!(next_card_no("44900000012"), "44900000012-2");
+        assert_eq!(next_card_no("44900000012-2"), "44900000012-3");
+    }
 
     #[test]
     fn a_code_is_the_six_digits_that_stand_alone() {

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use schema::ids::{BindingId, OrderId};
-use schema::mobile::{BillView, BindingView, Mode, OrderAsk, OrderView, PayAsk};
+use schema::mobile::{BillView, Mode, OrderAsk, OrderView, PayAsk};
 use schema::money::Fen;
 use schema::personal::{CardNo, OneTimeCode, Personal};
 use schema::refusal::Code;
@@ -75,6 +75,8 @@ pub struct Member {
     phone: MobilePhone,
     /// By identity number.
     bindings: Mutex<BTreeMap<String, BindingId>>,
+    /// The card in the pocket, by identity number.
+    cards: Mutex<BTreeMap<String, CardNo>>,
 }
 
 impl Member {
@@ -86,30 +88,42 @@ impl Member {
         deadline: Instant,
     ) -> Result<Member, Trouble> {
         let phone = MobilePhone::log_in(entrance, &person, outside, deadline).await?;
-        let member = Member { person, phone, bindings: Mutex::default() };
-        member.bind(deadline).await?;
+        let member = Member { person, phone, bindings: Mutex::default(), cards: Mutex::default() };
+        member.bind(outside, deadline).await?;
         Ok(member)
     }
 
-    /// Makes the bindings what this person wants them to be, after a loss as well.
-    pub async fn bind(&self, deadline: Instant) -> Result<(), Trouble> {
+    /// Makes the bindings what this person wants them to be. After a loss that takes a new card: the platform never
+    /// takes the lost one again.
+    pub async fn bind(&self, outside: &Outside, deadline: Instant) -> Result<(), Trouble> {
         for insured in self.person.insured() {
             let mut view = self.phone.bind(insured, deadline).await?;
             if view.frozen {
                 self.phone.unbind(view.id, deadline).await?;
                 view = self.phone.bind(insured, deadline).await?;
             }
+            let mut now = outside.with_card(insured).await;
             if view.level < 2 && !self.person.level_1_only {
-                view = self.level_2(view, insured, deadline).await?;
+                view = match self.phone.bind_level2(view.id, &now, deadline).await {
+                    Err(trouble) if trouble.code() == Some(Code::CardFrozen) && outside.replace_card(insured).await => {
+                        now = outside.with_card(insured).await;
+                        self.phone.bind_level2(view.id, &now, deadline).await?
+                    }
+                    proved => proved?,
+                };
             }
+            let mut cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+            cards.insert(insured.certno.expose().to_owned(), now.card_no);
+            drop(cards);
             let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
             bindings.insert(insured.certno.expose().to_owned(), view.id);
         }
         Ok(())
     }
 
-    async fn level_2(&self, view: BindingView, insured: &Insured, deadline: Instant) -> Result<BindingView, Trouble> {
-        self.phone.bind_level2(view.id, insured, deadline).await
+    fn card_no(&self, insured: &Insured) -> CardNo {
+        let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
+        cards.get(insured.certno.expose()).unwrap_or(&insured.card_no).clone()
     }
 
     fn binding(&self, insured: &Insured) -> Option<BindingId> {
@@ -132,7 +146,7 @@ impl Member {
         };
         if matches!(story.twist, Twist::ReportsLoss { .. }) {
             // A loss is only over when the person can pay again; a vain attempt shows at the next payment.
-            let again = self.bind(Instant::now() + patience).await;
+            let again = self.bind(outside, Instant::now() + patience).await;
             if let Err(trouble) = again {
                 tracing::warn!(%trouble, "a person could not bind again");
             }
@@ -270,7 +284,7 @@ impl Walk<'_> {
                         && !matches!(self.story.twist, Twist::ReportsLoss { .. }) =>
                 {
                     diary.tries += 1;
-                    self.member.bind(self.deadline).await?;
+                    self.member.bind(self.outside, self.deadline).await?;
                 }
                 other => return other,
             }
@@ -390,7 +404,7 @@ impl Walk<'_> {
                 diary.wrong_code_tried = true;
                 self.try_wrong_code(view, insured, &code, diary).await;
             }
-            self.proof(&insured.card_no, code)
+            self.proof(&self.member.card_no(insured), code)
         };
         match self.member.phone.pay(view.id, &ask, self.story.repeats, self.deadline).await {
             Ok(_) => {
@@ -424,7 +438,7 @@ impl Walk<'_> {
     async fn try_wrong_code(&self, view: &OrderView, insured: &Insured, right: &OneTimeCode, diary: &mut Diary) {
         let digits: u32 = right.expose().parse().unwrap_or_default();
         let wrong = OneTimeCode::new(format!("{:06}", (digits + 1) % 1_000_000));
-        let ask = self.proof(&insured.card_no, wrong);
+        let ask = self.proof(&self.member.card_no(insured), wrong);
         if self.member.phone.pay(view.id, &ask, false, self.deadline).await.is_ok() {
             diary.broken.push("a wrong code was accepted".to_owned());
         }

@@ -38,6 +38,8 @@ impl Asker {
                 bills::claim(ground, tenant.id, institution, &bill.bill_no, trace_id).await.map(Reply::Claimed)
             }
             ToPlatform::Refund(ask) => {
+                let hush = bills::Hush::of_number(ground, tenant, institution, &ask.bill_no).await?;
+                let ask = his::RefundAsk { reason: hush.sentence(&ask.reason), ..ask };
                 refund::asked(ground, tenant.id, institution, &ask, trace_id).await.map(Reply::Refund)
             }
             ToPlatform::OrderQuery(bill) => self.order(bill).await,

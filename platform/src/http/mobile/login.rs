@@ -19,7 +19,10 @@ use crate::journey::people;
     ),
 )]
 pub(in crate::http) async fn send_code(shared: Data<Shared>, from: FromChannel<LoginCodeAsk>) -> Answer {
-    let journey = async move { people::send_login_code(&shared.ground, &from.tenant, &from.ask.phone).await };
+    let journey = async move {
+        people::pace_channel(&shared.ground, &from.tenant, from.channel).await?;
+        people::send_login_code(&shared.ground, &from.tenant, &from.ask.phone).await
+    };
     to_its_end(journey).await?;
     accepted(b"{}".to_vec())
 }

@@ -50,7 +50,8 @@ pub(in crate::http) async fn bind(shared: Data<Shared>, change: Change<BindAsk>)
     Ok(verbatim(StatusCode::CREATED, to_its_end(journey).await?))
 }
 
-/// Raises a binding to level 2 with card and sealed password: may spend insurance.
+/// Raises a binding to level 2 with card and sealed password: may spend insurance. Neither a frozen binding nor a card
+/// that was reported lost is taken.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/level2", tag = "bindings", request_body = BindLevel2Ask,
     security(("session" = [])),
@@ -95,7 +96,8 @@ pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, ch
     accepted(to_its_end(journey).await?)
 }
 
-/// Reports a loss: online payment for this person is frozen on this platform (平台冻结), at once.
+/// Reports a loss: online payment for this person is frozen on this platform (平台冻结), at once and at every login. It is
+/// not the card's 挂失 at the bureau.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/loss", tag = "bindings", security(("session" = [])),
     params(

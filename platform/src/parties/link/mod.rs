@@ -12,13 +12,15 @@ use schema::sign::{PublicKey, SigningKey};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::parties::answer::{Answer, Refused};
+use crate::parties::words;
 
 /// Asks institutions.
 #[async_trait]
 pub trait Links: Send + Sync {
     /// Asks one institution. A repeat carries the same message id and gets the first answer.
     ///
-    /// `Refused` only in the institution's own words, or with code `OFFLINE` when no link is up: then nothing was sent.
+    /// `Refused` only in the institution's own words (without numbers that name a person; names are only known to
+    /// whoever knows the bill), or with code `OFFLINE` when no link is up: then nothing was sent.
     async fn ask(
         &self,
         to: &Address,
@@ -171,7 +173,8 @@ impl Links for Hub {
         let answer = tokio::time::timeout(timeout, answer).await;
         match answer {
             Ok(Ok(Reply::Refused(problem))) => {
-                Answer::Refused(Refused { code: problem.code.to_string(), words: problem.title, busy: false })
+                let words = words::for_people(&problem.title, &[]);
+                Answer::Refused(Refused { code: problem.code.to_string(), words, busy: false })
             }
             Ok(Ok(reply)) => Answer::Done(reply),
             Ok(Err(_)) | Err(_) => {

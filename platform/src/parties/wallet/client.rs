@@ -10,7 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::config::WalletConfig;
-use super::mapping::{CloseBody, NoticeBody, Prepaid, PrepayBody, Problem, RefundBody, RefundView, TradeView, Unfit};
+use super::mapping::{
+    Between, CloseBody, NoticeBody, Prepaid, PrepayBody, Problem, RefundBody, RefundView, TradeView, Unfit,
+};
 use super::signature::{BadKey, Keys, client_text};
 use super::status;
 use super::{Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, TradeState, Wallet};
@@ -127,7 +129,7 @@ impl WeChatPay {
         if view.out_trade_no != out_trade_no || view.sub_mchid != merchant {
             return Err(unfit(Unfit::Another("order")));
         }
-        view.state(&self.config.sp_mchid).map_err(unfit)
+        view.state(&self.config).map_err(unfit)
     }
 
     async fn try_close(&self, merchant: &str, out_trade_no: &str) -> Result<(), No> {
@@ -176,9 +178,10 @@ impl WeChatPay {
             .ok_or_else(|| malformed("the resource does not open"))?;
         if notice.event_type == "TRANSACTION.SUCCESS" {
             let view: TradeView = serde_json::from_slice(&plain).map_err(|_| malformed("no trade in the resource"))?;
-            let state = view.state(&self.config.sp_mchid).map_err(|unfit| NotBelieved::Malformed(unfit.to_string()))?;
+            let merchant = view.sub_mchid.clone();
+            let state = view.state(&self.config).map_err(|unfit| NotBelieved::Malformed(unfit.to_string()))?;
             return Ok(match state {
-                TradeState::Paid(taken) => Notice::Paid(taken),
+                TradeState::Paid(taken) => Notice::Paid { merchant, taken },
                 TradeState::Nothing | TradeState::NotPaid | TradeState::Closed | TradeState::Unclear(_) => {
                     Notice::Other(notice.event_type)
                 }
@@ -187,9 +190,14 @@ impl WeChatPay {
         if notice.event_type.starts_with("REFUND.") {
             let view: RefundView =
                 serde_json::from_slice(&plain).map_err(|_| malformed("no refund in the resource"))?;
+            let between: Between =
+                serde_json::from_slice(&plain).map_err(|_| malformed("no merchants in the resource"))?;
+            if between.sp_mchid != self.config.sp_mchid {
+                return Err(NotBelieved::Malformed(Unfit::Another("sp_mchid").to_string()));
+            }
             let out_refund_no = view.out_refund_no.clone();
             let state = view.state().map_err(|unfit| NotBelieved::Malformed(unfit.to_string()))?;
-            return Ok(Notice::Refund { out_refund_no, state });
+            return Ok(Notice::Refund { merchant: between.sub_mchid, out_refund_no, state });
         }
         Ok(Notice::Other(notice.event_type))
     }

@@ -127,6 +127,7 @@ pub(super) struct Problem {
 /// A trade in an answer or a notice.
 #[derive(Deserialize)]
 pub(super) struct TradeView {
+    sp_appid: String,
     sp_mchid: String,
     pub(super) sub_mchid: String,
     pub(super) out_trade_no: String,
@@ -154,10 +155,13 @@ pub(super) enum Unfit {
 }
 
 impl TradeView {
-    /// What it says, if it is about the service provider `sp_mchid`.
-    pub(super) fn state(self, sp_mchid: &str) -> Result<TradeState, Unfit> {
-        if self.sp_mchid != sp_mchid {
+    /// What it says, if it is about this service provider and its app. Whose money it is stands in `sub_mchid`.
+    pub(super) fn state(self, config: &WalletConfig) -> Result<TradeState, Unfit> {
+        if self.sp_mchid != config.sp_mchid {
             return Err(Unfit::Another("sp_mchid"));
+        }
+        if self.sp_appid != config.sp_appid {
+            return Err(Unfit::Another("sp_appid"));
         }
         match status::trade(&self.trade_state) {
             Trade::NotPaid => Ok(TradeState::NotPaid),
@@ -213,6 +217,13 @@ impl RefundView {
     }
 }
 
+/// Between whom a refund notice moved money; an answer to our own call does not repeat it.
+#[derive(Deserialize)]
+pub(super) struct Between {
+    pub(super) sp_mchid: String,
+    pub(super) sub_mchid: String,
+}
+
 /// RFC 3339 to microseconds UTC.
 fn time(text: Option<String>) -> Result<i64, Unfit> {
     let text = text.ok_or(Unfit::Lacks("success_time"))?;
@@ -240,6 +251,7 @@ pub(super) struct Resource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parties::secret::Secret;
 
     #[test]
     fn texts_are_cut_between_characters_and_deadlines_rounded_up() {
@@ -251,8 +263,18 @@ mod tests {
 
     #[test]
     fn a_trade_is_paid_only_with_everything_that_proves_it() {
-        let view = |json: &str| serde_json::from_str::<TradeView>(json).expect("a trade").state("1900007291");
-        let whole = r#"{"sp_mchid":"1900007291","sub_mchid":"1900000109","out_trade_no":"T1","trade_state":"SUCCESS",
+        let config = WalletConfig {
+            base_url: String::new(),
+            sp_mchid: "1900007291".to_owned(),
+            sp_appid: "wx8888888888888888".to_owned(),
+            merchant_serial: String::new(),
+            merchant_private_key_pem: Secret::new(""),
+            apiv3_key: Secret::new(""),
+            wechatpay_public_key_pem: String::new(),
+            wechatpay_serial: String::new(),
+        };
+        let view = |json: &str| serde_json::from_str::<TradeView>(json).expect("a trade").state(&config);
+        let whole = r#"{"sp_appid":"wx8888888888888888","sp_mchid":"1900007291","sub_mchid":"1900000109","out_trade_no":"T1","trade_state":"SUCCESS",
             "transaction_id":"4200","success_time":"2026-01-01T08:00:00+08:00",
             "amount":{"total":10500,"payer_total":10400,"currency":"CNY"}}"#;
         let taken = Taken {
@@ -267,6 +289,7 @@ mod tests {
             ("2026-01-01T08:00:00+08:00", "yesterday", Unfit::Lacks("a readable success_time")),
             ("\"CNY\"", "\"USD\"", Unfit::Another("currency")),
             ("\"sp_mchid\":\"1900007291\"", "\"sp_mchid\":\"1\"", Unfit::Another("sp_mchid")),
+            ("wx8888888888888888", "wx1", Unfit::Another("sp_appid")),
         ] {
             assert_eq!(view(&whole.replace(from, to)), Err(expected), "{from} → {to}");
         }

@@ -109,9 +109,16 @@ pub struct RefundRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     /// Cash was taken.
-    Paid(Taken),
+    Paid {
+        /// For whom: `sub_mchid`. The caller knows whose the order is.
+        merchant: String,
+        /// What.
+        taken: Taken,
+    },
     /// A refund moved.
     Refund {
+        /// From whom: `sub_mchid`.
+        merchant: String,
         /// Our refund number.
         out_refund_no: String,
         /// Where it stands.
