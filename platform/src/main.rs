@@ -431,6 +431,8 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
                         "institution": order.bill.institution,
                         "bill_no": order.bill.bill_no,
                         "amount_fen": order.bill.amount,
+                        "refunded_fen": order.refunded,
+                        "refunding_fen": order.refunding,
                         "version": order.version,
                         "state": order.state.place().word(),
                         "place": format!("{:?}", order.state.place()),

@@ -41,11 +41,11 @@ pub enum Fault {
         /// Milliseconds.
         delay_ms: u64,
     },
-    /// A notice is sent twice.
+    /// What should happen once happens twice: a notice, a message, an answer.
     Duplicate,
     /// A notice is never sent.
     NeverNotify,
-    /// Settles with another split than it priced.
+    /// Does something other than was agreed: settles or prices another split, takes another amount.
     Differ,
     /// Answers with its "busy" refusal.
     Busy,
@@ -58,7 +58,7 @@ pub enum Fault {
 pub struct Rule {
     /// The operation in the counterparty's words (`2207`, `prepay`, `close`, `refund`, `notify`, `pre-settle` …).
     pub operation: String,
-    /// Strikes only calls about this subject (psn_no, out_trade_no, bill_no …); any when absent.
+    /// Strikes only calls about this subject (psn_no, out_trade_no, phone, `INSTITUTION/bill_no`); any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// Share of matching calls in parts per million; all when absent.
@@ -99,6 +99,11 @@ impl Faults {
     /// Forgets every rule.
     pub fn clear(&self) {
         self.lock().rules.clear();
+    }
+
+    /// Forgets the rules about one subject; the storm goes on for everybody else.
+    pub fn forget(&self, subject: &str) {
+        self.lock().rules.retain(|rule| rule.subject.as_deref() != Some(subject));
     }
 
     /// How often any rule has struck.

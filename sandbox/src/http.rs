@@ -35,6 +35,8 @@ pub enum Course {
     HangUp,
     /// Answer as if done, without acting.
     Pretend,
+    /// Act, but otherwise than was agreed; where that means nothing, as [`Course::Act`].
+    Differ,
     /// Refuse in the counterparty's words.
     Refuse {
         /// The code in its dialect.
@@ -60,8 +62,8 @@ pub async fn course(faults: &Faults, operation: &str, subject: &str) -> Course {
         Some(Fault::LateCommit { delay_ms }) => Course::HangUpThenAct(delay_ms),
         Some(Fault::Duplicate) => Course::ActTwice,
         Some(Fault::Busy) => Course::Busy,
-        Some(Fault::ExecuteAfterReversal { .. } | Fault::NeverNotify | Fault::Differ | Fault::NotFoundIsAnError)
-        | None => Course::Act,
+        Some(Fault::Differ) => Course::Differ,
+        Some(Fault::ExecuteAfterReversal { .. } | Fault::NeverNotify | Fault::NotFoundIsAnError) | None => Course::Act,
     }
 }
 
@@ -72,7 +74,8 @@ enum Rules {
     One(Rule),
 }
 
-/// `POST /sandbox/faults` (one rule or a list; added), `DELETE` (all forgotten), `GET` (how often any struck).
+/// `POST /sandbox/faults` (one rule or a list; added), `DELETE` (all forgotten, or those with `?subject=`), `GET` (how
+/// often any struck).
 pub fn fault_routes(faults: Arc<Faults>) -> impl FnOnce(&mut web::ServiceConfig) {
     move |config| {
         config.service(
@@ -100,8 +103,16 @@ async fn add_rules(faults: web::Data<Faults>, body: Bytes) -> impl Responder {
     }
 }
 
-async fn forget_rules(faults: web::Data<Faults>) -> impl Responder {
-    faults.clear();
+#[derive(Deserialize)]
+struct About {
+    subject: Option<String>,
+}
+
+async fn forget_rules(about: web::Query<About>, faults: web::Data<Faults>) -> impl Responder {
+    match &about.subject {
+        Some(subject) => faults.forget(subject),
+        None => faults.clear(),
+    }
     HttpResponse::Ok().json(json!({ "added": 0 }))
 }
 

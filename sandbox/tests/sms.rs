@@ -127,3 +127,33 @@ async fn inboxes_survive_a_restart() {
     let running = start(options(&world.directory)).await.expect("a gateway");
     assert_eq!(ids(&inbox(&world.client, &running.listening.url, "").await), ["m-1"]);
 }
+
+#[tokio::test]
+async fn a_duplicate_arrives_twice_and_a_pretended_message_never() {
+    let world = World::new().await;
+    world.fault(Fault::Duplicate);
+    assert_eq!(world.send(&message("m-1")).await.expect("an answer").0, 202);
+    assert_eq!(ids(&world.inbox("").await), ["m-1", "m-1"]);
+    world.fault(Fault::AnswerButDoNotDo);
+    assert_eq!(world.send(&message("m-2")).await.expect("an answer").0, 202);
+    assert_eq!(ids(&world.inbox("").await), ["m-1", "m-1"]);
+}
+
+#[tokio::test]
+async fn a_storm_about_one_subject_ends_without_the_others() {
+    let world = World::new().await;
+    for subject in ["13800000001", "13800000002"] {
+        world.running.faults.add(Rule {
+            operation: "send".into(),
+            subject: Some(subject.into()),
+            share_ppm: None,
+            times: None,
+            fault: Fault::Busy,
+        });
+    }
+    let url = format!("{}/sandbox/faults?subject=13800000001", world.running.listening.url);
+    assert!(world.client.delete(url).send().await.expect("an answer").status().is_success());
+    assert_eq!(world.send(&message("m-1")).await.expect("an answer").0, 202);
+    let other = json!({ "message_id": "m-2", "phone": "13800000002", "template": "x", "text": "y" });
+    assert_eq!(world.send(&other).await.expect("an answer").0, 429);
+}

@@ -297,3 +297,28 @@ fn a_refund_finds_its_order_by_either_number_and_within_a_year() {
         assert_eq!(refused.as_deref(), expected, "{right:?} {number:?} after {days} days");
     }
 }
+
+#[test]
+fn a_mispriced_order_takes_a_tenth_less_and_its_purse_still_balances() {
+    for (asked, taken) in [(1_000, 900), (5, 4), (1, 1)] {
+        let mut core = wallet();
+        let prepay_id = core.prepay(&order("n-1", asked), noon()).expect("placed");
+        core.misprice("n-1");
+        let receipt = core.pay(&tap(&prepay_id), Lateness::Refused, noon()).expect("paid");
+        assert_eq!(receipt.total_fen, Fen::new(taken), "{asked} asked");
+        core.misprice("n-1");
+        let books = core.books().expect("books");
+        assert!(books.balanced);
+        assert_eq!(books.paid_fen, Fen::new(taken), "what is paid is not priced anew");
+    }
+}
+
+#[test]
+fn a_pretended_payment_moves_nothing_and_shows_a_number_that_no_other_gets() {
+    let mut core = wallet();
+    let prepay_id = core.prepay(&order("n-1", 1_000), noon()).expect("placed");
+    let shown = core.pretend_to_pay(&tap(&prepay_id), noon()).expect("shown as paid");
+    assert_eq!(core.books().expect("books").paid_count, 0);
+    let real = core.pay(&tap(&prepay_id), Lateness::Refused, noon()).expect("paid");
+    assert_ne!(shown.transaction_id, real.transaction_id);
+}

@@ -166,7 +166,11 @@ impl Core {
             Some(Fault::Differ | Fault::NotFoundIsAnError) => {
                 answer(self.execute(caller, infno, envelope, now, fault, false))
             }
-            Some(Fault::Duplicate | Fault::NeverNotify) | None => answer(self.handle(caller, infno, envelope, now)),
+            Some(Fault::Duplicate) => {
+                self.handle(caller, infno, envelope, now);
+                answer(self.handle(caller, infno, envelope, now))
+            }
+            Some(Fault::NeverNotify) | None => answer(self.handle(caller, infno, envelope, now)),
         }
     }
 

@@ -48,6 +48,12 @@ pub struct Options {
     /// The program that plays the counterparties; the one beside this program when absent.
     #[arg(long)]
     pub sandbox_bin: Option<PathBuf>,
+    /// Where adapters dial instead of the platform (`ws://127.0.0.1:PORT`), for those who stand between.
+    #[arg(skip)]
+    pub link_via: Option<String>,
+    /// The deadlines; [`COMPRESSED`] when absent.
+    #[arg(skip)]
+    pub profile: Option<Profile>,
 }
 
 impl Default for Options {
@@ -66,6 +72,8 @@ impl Default for Options {
             platform_bin: None,
             adapter_bin: None,
             sandbox_bin: None,
+            link_via: None,
+            profile: None,
         }
     }
 }

@@ -107,7 +107,7 @@ impl City {
     pub async fn start(options: Options) -> io::Result<City> {
         // Another part of this process may have installed it already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let profile = COMPRESSED;
+        let profile = options.profile.unwrap_or(COMPRESSED);
         let programs = Programs::find(&options)?;
         let ground = Ground::prepare(&options.dir.clone().unwrap_or_else(|| PathBuf::from("city")))?;
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
@@ -129,7 +129,8 @@ impl City {
         founding::register(starter.founded, &addresses, &platform_url, &client).await?;
 
         let mut adapters = BTreeMap::new();
-        let link = format!("{}/link/v1", platform_url.replacen("http", "ws", 1));
+        let link = options.link_via.clone().unwrap_or_else(|| platform_url.replacen("http", "ws", 1));
+        let link = format!("{link}/link/v1");
         for hospital in CITIES.iter().flat_map(|city| city.hospitals) {
             let args = words(&["run", "--dir", &ground.at(&format!("adapter-{}", hospital.code))]);
             let name = adapter_name(hospital.code);
@@ -196,9 +197,25 @@ impl City {
         Ok(())
     }
 
-    async fn entrance(&self, admdvs: &str) -> io::Result<Entrance> {
+    /// The way in for the people of one area.
+    pub async fn entrance(&self, admdvs: &str) -> io::Result<Entrance> {
         let tenant = self.founded.tenants.get(admdvs).ok_or_else(|| io::Error::other("no such tenant"))?;
         Ok(Entrance { platform_url: self.platform_url().await?, channel_key: tenant.channel_key.clone() })
+    }
+
+    /// Everybody there is in one area, logged in or not.
+    pub fn crowd(&self, admdvs: &str) -> Vec<Person> {
+        person::crowd(admdvs, self.founded.people, self.founded.seed)
+    }
+
+    /// What people touch besides the phone.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
+    }
+
+    /// What a hospital's HIS shows its adapter.
+    pub fn adapter_api_key(&self, institution: &str) -> Option<&str> {
+        self.founded.adapters.get(institution).map(|keys| keys.api_key.as_str())
     }
 
     /// Where the platform listens.
@@ -312,6 +329,11 @@ impl City {
     pub async fn fallen(&self) -> Vec<String> {
         let mut children = self.children.lock().await;
         children.iter_mut().filter_map(|(name, child)| child.has_ended().then(|| name.clone())).collect()
+    }
+
+    /// A question to the platform's command line that can be asked again and again.
+    pub fn platform_cli_recipe(&self, args: &[&str]) -> Recipe {
+        self.ground.platform_cli(&self.programs, args)
     }
 
     /// Asks the platform's command line.

@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use super::plan::CITIES;
 use super::town::City;
 use crate::people::payment::{Ended, Ending};
-use crate::people::story::Twist;
 
 /// States in which nothing is out any more.
 const RESTING: [&str; 3] = ["completed", "closed", "suspended"];
@@ -81,6 +80,17 @@ struct OrderRow {
     bill: BillKey,
     state: String,
     why: Option<String>,
+    /// Given back so far.
+    refunded_fen: i64,
+    /// Granted and not yet given back.
+    refunding_fen: i64,
+}
+
+impl OrderRow {
+    /// Nothing of it is on its way any more, so what is due can be told.
+    fn rests(&self) -> bool {
+        matches!(self.state.as_str(), "completed" | "closed") && self.refunding_fen == 0
+    }
 }
 
 /// Everybody's records.
@@ -92,7 +102,8 @@ struct Records {
 }
 
 impl City {
-    /// Waits until no order is under way and no refund is on its way, at most `profile.rest()`.
+    /// Waits until no order is under way and no refund is on its way, at most `profile.rest()`. A refund that a person
+    /// must finish is not on its way.
     pub async fn come_to_rest(&self) -> io::Result<()> {
         let deadline = Instant::now() + self.profile.rest();
         loop {
@@ -102,9 +113,11 @@ impl City {
                 .filter(|(state, _)| !RESTING.contains(&state.as_str()))
                 .map(|(_, count)| count)
                 .sum();
-            let wallet = self.get(&format!("{}/sandbox/books", self.addresses.wallet)).await?;
-            let merchants = wallet["merchants"].as_object().cloned().unwrap_or_default();
-            let refunding = merchants.values().any(|books| books["refunding_fen"].as_i64() != Some(0));
+            let wallet = self.get(&format!("{}/sandbox/records", self.addresses.wallet)).await?;
+            let orders = wallet["orders"].as_array().into_iter().flatten();
+            let refunding = orders
+                .flat_map(|order| order["refunds"].as_array().into_iter().flatten())
+                .any(|refund| refund["status"] == "PROCESSING");
             if (under_way == 0 && !refunding) || Instant::now() >= deadline {
                 return Ok(());
             }
@@ -129,7 +142,7 @@ impl City {
 
         let came_in = came_in(&records, &mut verdict.differences);
         self.count_endings(&mut verdict, &records);
-        self.compare_bills(&mut verdict, &records, &came_in);
+        compare_bills(&mut verdict, &records, &came_in);
         verdict.books_balance = verdict.balanced.values().all(|balanced| *balanced);
         verdict.sides_agree = verdict.differences.is_empty();
         verdict.differences.truncate(SPELT_OUT);
@@ -143,7 +156,14 @@ impl City {
             let bill = (text(row, "institution"), text(row, "bill_no"));
             // The wallet knows an order by its id without hyphens.
             let id = text(row, "id").replace('-', "");
-            (id, OrderRow { bill, state: text(row, "state"), why: row["why"].as_str().map(str::to_owned) })
+            let row = OrderRow {
+                bill,
+                state: text(row, "state"),
+                why: row["why"].as_str().map(str::to_owned),
+                refunded_fen: row["refunded_fen"].as_i64().unwrap_or(0),
+                refunding_fen: row["refunding_fen"].as_i64().unwrap_or(0),
+            };
+            (id, row)
         };
         let orders = listed.as_array().into_iter().flatten().map(order).collect();
         let mut bureaus = Vec::new();
@@ -197,48 +217,37 @@ impl City {
             *verdict.suspended_why.entry(order.why.clone().unwrap_or_default()).or_default() += 1;
         }
     }
-
-    fn compare_bills(&self, verdict: &mut Verdict, records: &Records, came_in: &BTreeMap<BillKey, CameIn>) {
-        let ended: BTreeMap<BillKey, Ended> =
-            self.ended().into_iter().map(|ended| ((ended.institution.clone(), ended.bill_no.clone()), ended)).collect();
-        let mut by_bill: BTreeMap<&BillKey, Vec<&OrderRow>> = BTreeMap::new();
-        for order in records.orders.values() {
-            by_bill.entry(&order.bill).or_default().push(order);
-        }
-        let nothing = CameIn::default();
-        for (key, amount_fen, window) in bills(&records.his) {
-            let came = came_in.get(&key).unwrap_or(&nothing);
-            let (institution, bill_no) = &key;
-            let twice = came.fen > amount_fen || came.settlements > 1 || came.wallet_payments > 1;
-            if twice {
-                verdict.charged_twice += 1;
-                verdict
-                    .differences
-                    .push(format!("{institution} {bill_no}: charged twice, {amount_fen} fen asked, {came:?}"));
-                continue;
-            }
-            let orders = by_bill.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let resting = orders.iter().all(|order| matches!(order.state.as_str(), "completed" | "closed"));
-            let refund = ended.get(&key).and_then(|ended| ended.refund.as_ref().map(|state| (ended, state.as_str())));
-            let completed = orders.iter().any(|order| order.state == "completed");
-            let due = match refund {
-                _ if window => amount_fen,
-                Some((ended, "done")) if ended.story.twist == Twist::RefundPart => amount_fen - back_in_part(ended),
-                Some((_, "done")) => 0,
-                Some(_) => continue,
-                None if completed => amount_fen,
-                None => 0,
-            };
-            if resting && came.fen != due {
-                verdict.differences.push(format!("{institution} {bill_no}: {due} fen due, {came:?}"));
-            }
-        }
-    }
 }
 
-/// What a part refund gave back.
-fn back_in_part(ended: &Ended) -> i64 {
-    ended.split.map_or(0, |split| split.cash_fen.get() / 2)
+/// What came in for every bill is what its orders say is paid and was not given back.
+fn compare_bills(verdict: &mut Verdict, records: &Records, came_in: &BTreeMap<BillKey, CameIn>) {
+    let mut by_bill: BTreeMap<&BillKey, Vec<&OrderRow>> = BTreeMap::new();
+    for order in records.orders.values() {
+        by_bill.entry(&order.bill).or_default().push(order);
+    }
+    let nothing = CameIn::default();
+    for (key, amount_fen, window) in bills(&records.his) {
+        let came = came_in.get(&key).unwrap_or(&nothing);
+        let (institution, bill_no) = &key;
+        let twice = came.fen > amount_fen || came.settlements > 1 || came.wallet_payments > 1;
+        if twice {
+            verdict.charged_twice += 1;
+            verdict
+                .differences
+                .push(format!("{institution} {bill_no}: charged twice, {amount_fen} fen asked, {came:?}"));
+            continue;
+        }
+        let orders = by_bill.get(&key).map(Vec::as_slice).unwrap_or_default();
+        let completed = orders.iter().find(|order| order.state == "completed");
+        let due = match completed {
+            _ if window => amount_fen,
+            Some(order) => amount_fen - order.refunded_fen,
+            None => 0,
+        };
+        if orders.iter().all(|order| order.rests()) && came.fen != due {
+            verdict.differences.push(format!("{institution} {bill_no}: {due} fen due, {came:?}"));
+        }
+    }
 }
 
 fn counts(node: &Value) -> BTreeMap<String, i64> {

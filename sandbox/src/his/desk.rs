@@ -2,7 +2,7 @@
 //!
 //! Work about one bill is done one piece at a time, bills run beside each other. Faults are asked once per work item,
 //! by the operations `pre-settle`, `release`, `settled`, `undone`, `query`, and `bill` for a bill on its way to the
-//! adapter; the subject is the bill number.
+//! adapter; the subject is `INSTITUTION/bill_no`, since every hospital counts its own bills.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use schema::bill::{BillDraft, Patient};
 use schema::his::{ClaimAnswer, Guidance, PaymentState, RefundAsk, VisitCardBinding, WorkItem};
 use schema::ids::MessageId;
 use schema::link::{Reply, ToInstitution};
+use schema::money::Fen;
 use schema::refusal::{Code, Problem, Refusal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -239,7 +240,7 @@ impl Desk {
 
     /// Posts a bill until the adapter has it or refuses it.
     async fn post(self: Arc<Desk>, bill_no: String) {
-        let course = http::course(&self.shared.faults, "bill", &bill_no).await;
+        let course = self.course("bill", &bill_no).await;
         if let Course::HangUpThenAct(late_ms) = course {
             tokio::time::sleep(Duration::from_millis(late_ms)).await;
         }
@@ -307,8 +308,9 @@ impl Desk {
             return Some((reply.clone(), 1));
         }
         let (operation, bill_no) = named(&item.work);
-        match http::course(&self.shared.faults, operation, bill_no).await {
+        match self.course(operation, bill_no).await {
             Course::Act => Some((self.act(item).await?, 1)),
+            Course::Differ => Some((self.quote_otherwise(item).await?, 1)),
             Course::ActTwice => Some((self.act(item).await?, 2)),
             Course::ActThenHangUp => {
                 let reply = self.act(item).await?;
@@ -325,7 +327,7 @@ impl Desk {
             }
             Course::Pretend => match pretended(&item.work) {
                 Some(reply) => Some((reply, 1)),
-                None => Some((self.act(item).await?, 1)),
+                None => Some((self.quote_and_forget(item).await?, 1)),
             },
             Course::Refuse { code, message } => {
                 let reply = Reply::Refused(*hospital_refuses(&format!("{code} {message}")));
@@ -337,6 +339,36 @@ impl Desk {
                 Some((Reply::Refused(busy), 1))
             }
         }
+    }
+
+    async fn course(&self, operation: &str, bill_no: &str) -> Course {
+        let subject = format!("{}/{bill_no}", self.core().hospital().code.as_str());
+        http::course(&self.shared.faults, operation, &subject).await
+    }
+
+    /// Quotes a fen of cash too much, so that the bureau will settle other than the payer saw.
+    async fn quote_otherwise(&self, item: &WorkItem) -> Option<Reply> {
+        let mut reply = self.act(item).await?;
+        if let Reply::Priced(price) = &mut reply
+            && price.split.fund_fen > Fen::ZERO
+        {
+            price.split.fund_fen = Fen::new(price.split.fund_fen.get() - 1);
+            price.split.cash_fen = Fen::new(price.split.cash_fen.get() + 1);
+            self.core().answered(item.id, &reply);
+        }
+        Some(reply)
+    }
+
+    /// Quotes a price and leaves nothing at the bureau of what it was made from.
+    async fn quote_and_forget(&self, item: &WorkItem) -> Option<Reply> {
+        let reply = self.act(item).await?;
+        let bill_no = named(&item.work).1;
+        let bill = self.bill(bill_no);
+        let _alone = bill.lock().await;
+        if let Err(problem) = self.drive(Procedure::new(bill_no, Goal::Clean)).await {
+            tracing::warn!(bill_no, code = %problem.code, "what was quoted stays at the bureau");
+        }
+        Some(reply)
     }
 
     async fn act(&self, item: &WorkItem) -> Option<Reply> {
@@ -406,7 +438,7 @@ fn named(work: &ToInstitution) -> (&'static str, &str) {
     }
 }
 
-/// A lie that a work item can be answered with; none where only the bureau could say what to answer.
+/// A lie that a work item can be answered with; none where only the bureau can say what to answer.
 fn pretended(work: &ToInstitution) -> Option<Reply> {
     match work {
         ToInstitution::PreSettle(_) => None,

@@ -89,13 +89,19 @@ impl Core {
         {
             self.taken.remove(&oldest);
         }
+        self.arrive_again(message, now);
+        Ok(())
+    }
+
+    /// Puts a message into its phone's inbox once more, as networks do now and then. Answers its seq.
+    pub fn arrive_again(&mut self, message: &Message, now: DateTime<FixedOffset>) -> u64 {
         self.last_seq += 1;
         let inbox = self.inboxes.entry(message.phone.clone()).or_default();
         inbox.push_back(Received { seq: self.last_seq, received_at: now, message: message.clone() });
         while inbox.len() > self.keeps_per_phone {
             inbox.pop_front();
         }
-        Ok(())
+        self.last_seq
     }
 
     /// A phone's messages with a seq above `after` (0 for all that are kept), newest last.

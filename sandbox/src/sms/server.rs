@@ -129,7 +129,14 @@ async fn send(
 /// The answer to one message, or `None` to hang up. The subject of fault rules on `send` is the phone.
 async fn answer(gateway: Arc<Gateway>, message: Message) -> Option<Answer> {
     match http::course(&gateway.faults, "send", &message.phone).await {
-        Course::Act | Course::ActTwice => Some(gateway.take(&message)),
+        Course::Act | Course::Differ => Some(gateway.take(&message)),
+        Course::ActTwice => {
+            let answer = gateway.take(&message);
+            if matches!(answer, Answer::Accepted) {
+                gateway.newest.send_replace(gateway.lock().arrive_again(&message, china_now()));
+            }
+            Some(answer)
+        }
         Course::ActThenHangUp => {
             gateway.take(&message);
             None

@@ -162,7 +162,7 @@ impl Core {
     pub fn pretend(&mut self, call: &Call, now: DateTime<FixedOffset>) -> CoreReply {
         let mut shadow = self.clone();
         let reply = shadow.perform(call, now);
-        self.serial = shadow.serial;
+        self.skip_serials_of(&shadow);
         CoreReply { notices: Vec::new(), ..reply }
     }
 
@@ -206,6 +206,11 @@ impl Core {
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
+    }
+
+    /// Numbers that a shadow gave out are never given out again.
+    pub(super) fn skip_serials_of(&mut self, shadow: &Core) {
+        self.serial = shadow.serial;
     }
 
     fn number_behind(&self, transaction_id: &str) -> String {

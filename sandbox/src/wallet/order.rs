@@ -259,6 +259,25 @@ impl Core {
         Ok(Receipt { out_trade_no, transaction_id, total_fen: total })
     }
 
+    /// What [`Core::pay`] would answer, without anything being done: the payer's phone shows a payment that never was.
+    pub fn pretend_to_pay(&mut self, request: &PayRequest, now: DateTime<FixedOffset>) -> Result<Receipt, Refusal> {
+        let mut shadow = self.clone();
+        let receipt = shadow.pay(request, Lateness::Refused, now);
+        self.skip_serials_of(&shadow);
+        receipt
+    }
+
+    /// An order's amount is not what was asked for any more: a tenth less, at least a fen, and never nothing. Without
+    /// effect on one already paid.
+    pub fn misprice(&mut self, out_trade_no: &str) {
+        if let Some(order) = self.orders.get_mut(out_trade_no)
+            && order.transaction_id().is_none()
+        {
+            let total = order.request.amount.total.get();
+            order.request.amount.total = Fen::new((total - (total / 10).max(1)).max(1));
+        }
+    }
+
     fn tell_of_payment(&mut self, out_trade_no: &str, now: DateTime<FixedOffset>) {
         let id = format!("EV-{}{:012}", now.format("%Y%m%d"), self.next_serial());
         let Some(order) = self.orders.get(out_trade_no) else { return };

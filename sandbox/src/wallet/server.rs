@@ -305,7 +305,7 @@ async fn answer(wallet: Arc<Wallet>, asked: Asked) -> Option<CoreReply> {
     };
     let subject = wallet.lock().saved.core.subject(&call);
     match http::course(&wallet.faults, call.operation(), &subject).await {
-        Course::Act => Some(wallet.perform(&call)),
+        Course::Act | Course::Differ => Some(wallet.perform(&call)),
         Course::ActTwice => {
             wallet.perform(&call);
             Some(wallet.perform(&call))
@@ -352,7 +352,8 @@ async fn pay(body: Bytes, wallet: web::Data<Wallet>) -> HttpResponse {
 }
 
 /// A person taps "pay" (`POST /sandbox/pay`); `None` hangs up. Any rule on `pay-after-close` lets the payment land on
-/// an order that is closed or expired; rules on `pay` delay it, refuse it or break it off.
+/// an order that is closed or expired; rules on `pay` delay it, refuse it, break it off, only show it as paid, or take
+/// another amount.
 async fn tap(wallet: Arc<Wallet>, request: PayRequest) -> Option<Result<Receipt, Refusal>> {
     let known = wallet.lock().saved.core.order_by_prepay_id(&request.prepay_id).cloned();
     let number = known.map(|order| order.request.out_trade_no).unwrap_or_default();
@@ -362,7 +363,11 @@ async fn tap(wallet: Arc<Wallet>, request: PayRequest) -> Option<Result<Receipt,
         Course::Busy => return Some(Err(Refusal::new("SYSTEM_ERROR", "系统繁忙，请稍后重试"))),
         Course::HangUp => return None,
         Course::HangUpThenAct(delay_ms) => tokio::time::sleep(Duration::from_millis(delay_ms)).await,
-        Course::Act | Course::ActTwice | Course::ActThenHangUp | Course::Pretend => {}
+        Course::Pretend => {
+            return Some(wallet.with_core(|core| (core.pretend_to_pay(&request, china_now()), Vec::new())));
+        }
+        Course::Differ => wallet.with_core(|core| (core.misprice(&number), Vec::new())),
+        Course::Act | Course::ActTwice | Course::ActThenHangUp => {}
     }
     let pay_with = |lateness| {
         wallet.with_core(|core| {
