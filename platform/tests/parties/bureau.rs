@@ -417,12 +417,22 @@ async fn a_person_binds_pays_and_gets_it_back_in_every_dialect() {
             live(client.ask_by_setl_id(&by(), &setl_id, &inputs).await),
             live(client.ask_by_visit(&by(), &msgid(1), &inputs).await),
         ] {
-            let mut asked = asked.settlement;
-            asked.inf_refmsgid.clone_from(&settled.settlement.inf_refmsgid);
-            assert_eq!(asked, settled.settlement, "{name}: 5203 tells what 2207 told");
+            let (mut asked, told) = (asked.settlement, &settled.settlement);
+            // 5203 names more than 2207 did, and in a message of its own.
+            for (field, amount) in &told.amounts {
+                assert_eq!(asked.amounts.get(field), Some(amount), "{name}: {field}");
+            }
+            for (field, text) in &told.texts {
+                assert_eq!(asked.texts.get(field), Some(text), "{name}: {field}");
+            }
+            asked.inf_refmsgid.clone_from(&told.inf_refmsgid);
+            (asked.amounts, asked.texts) = (told.amounts.clone(), told.texts.clone());
+            assert_eq!(asked, *told, "{name}: 5203 tells what 2207 told");
         }
         let at = done(client.undo(&by(), &msgid(2), &setl_id, &inputs).await);
         assert_ne!(at.undo_setl_id, setl_id, "{name}");
+        assert!(at.inf_refmsgid.is_some(), "{name}: 2208 answers with the bureau's message number");
+        let at = UndoneAt { inf_refmsgid: None, ..at };
         assert_eq!(undone(client.ask_by_setl_id(&by(), &setl_id, &inputs).await), at, "{name}");
         assert_eq!(undone(client.ask_by_visit(&by(), &msgid(1), &inputs).await), at, "{name}");
         assert_eq!(outcome(client.unbind(&bound.bind_no, &bound.psn_no).await), "done", "{name}");
