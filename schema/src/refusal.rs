@@ -115,8 +115,8 @@ codes! {
     BillUnknown = "BILL_UNKNOWN", 404, Never, "没有找到该账单，未扣款。", "There is no such bill; no money moved.";
     BillChanged = "BILL_CHANGED", 409, Never, "同一账单号已有不同内容，本次未受理，未扣款。请使用新的账单号。",
         "This bill number already exists with other content; it was not accepted and no money moved. Use a new number.";
-    BillPatientMismatch = "BILL_PATIENT_MISMATCH", 422, Never, "账单患者与就诊卡绑定的参保人不一致，未受理，未扣款。",
-        "The patient is not the person this visit card is bound to; the bill was not accepted and no money moved.";
+    BillPatientMismatch = "BILL_PATIENT_MISMATCH", 422, Never, "账单患者与绑定的参保人不一致，未受理，未扣款。请核对姓名、证件与就诊卡。",
+        "The patient is not who the binding says; the bill was not accepted and no money moved. Check name, document and card.";
     BillNotPayable = "BILL_NOT_PAYABLE", 409, AfterLooking, "该账单已支付、已撤回或已失效，未再扣款。",
         "This bill is paid, withdrawn or expired; no further money moved.";
     OrderOpen = "ORDER_OPEN", 409, AfterLooking, "该账单已有进行中的订单，未再扣款。请查看该订单。",

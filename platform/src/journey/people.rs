@@ -526,7 +526,7 @@ fn seal_person(ground: &Ground, tenant: &Tenant, person: &BoundPerson) -> Result
     Ok(tenant.vault.seal(ground.clock.nonce(), PERSON, &json(person)?))
 }
 
-fn open_person(tenant: &Tenant, sealed: &Sealed) -> Result<BoundPerson, Refusal> {
+pub(super) fn open_person(tenant: &Tenant, sealed: &Sealed) -> Result<BoundPerson, Refusal> {
     let damaged = |why: String| Refusal::new(Code::Internal, format!("a person does not read back: {why}"));
     let plain = tenant.vault.open(PERSON, sealed).map_err(|error| damaged(error.to_string()))?;
     serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))

@@ -102,6 +102,8 @@ pub struct Loaded {
     pub bill: Option<StoredBill>,
     /// The order.
     pub order: Option<Order>,
+    /// The trace id of whoever opened the order.
+    pub trace_id: Option<String>,
     /// The order's refunds.
     pub refunds: Vec<Refund>,
     /// The binding as it is now.
@@ -182,6 +184,8 @@ pub struct OrderWrite {
     pub from: Option<&'static str>,
     /// The record for reconciliation; its `sequence` is the order's version.
     pub record: CloudEvent,
+    /// Trace id of whoever opened it: kept with a new order, which it follows from the phone to the HIS and back.
+    pub trace_id: Option<String>,
 }
 
 /// A bill to be stored.
@@ -373,7 +377,7 @@ pub struct NewAction {
     pub due_at_us: i64,
     /// The process that starts it right after this commit; none if it is due later.
     pub started_by: Option<ProcessId>,
-    /// Trace id of whatever caused it.
+    /// Trace id of the order's opening.
     pub trace_id: Option<String>,
 }
 
@@ -598,6 +602,8 @@ pub struct ActionStory {
 pub struct Story {
     /// The order.
     pub order: Order,
+    /// The trace id of whoever opened it: what the logs of every party say of it.
+    pub trace_id: Option<String>,
     /// History, oldest first.
     pub history: Vec<HistoryRow>,
     /// Postings, oldest first.
@@ -634,6 +640,8 @@ pub struct Unpublished {
 pub struct LedgerSums {
     /// Orders by public state.
     pub orders: std::collections::BTreeMap<String, i64>,
+    /// Orders by public state and the word for why they ended, wait or are undone; `none` without a reason.
+    pub results: std::collections::BTreeMap<(&'static str, &'static str), i64>,
     /// Net of every account, in fen.
     pub accounts: std::collections::BTreeMap<String, Fen>,
     /// Violations found order by order.
@@ -720,6 +728,8 @@ pub trait Store: DeskStore {
     fn bindings_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// What 1101 said last of the person with this document, in its order.
     fn insurances(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<InsuranceRow>, StoreError>;
+    /// Every binding of a document, ended ones included, oldest first.
+    fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
     /// Binds a visit card; replaces an older binding of the same card.

@@ -274,6 +274,20 @@ pub(super) fn bindings_of_person(
     Ok(found.into_iter().map(StoredBinding::read).collect())
 }
 
+pub(super) fn bindings_of_document(
+    conn: &mut Conn,
+    tenant: TenantId,
+    certno: &Lookup,
+) -> Result<Vec<BindingRow>, StoreError> {
+    let found = on!(conn, c => binding::table
+        .filter(binding::tenant.eq(Id::from(tenant)))
+        .filter(binding::certno.eq(Hash::from(certno)))
+        .order((binding::created_at_us, binding::id))
+        .select(StoredBinding::as_select())
+        .load(c))?;
+    Ok(found.into_iter().map(StoredBinding::read).collect())
+}
+
 pub(super) fn watchers(conn: &mut Conn, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError> {
     let found: Vec<Id> = on!(conn, c => binding::table
         .filter(binding::tenant.eq(Id::from(tenant)))

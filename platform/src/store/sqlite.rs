@@ -372,6 +372,10 @@ impl Store for SqliteStore {
         self.read(|conn| people::insurances(conn, tenant, certno))
     }
 
+    fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError> {
+        self.read(|conn| people::bindings_of_document(conn, tenant, certno))
+    }
+
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError> {
         self.read(|conn| people::watchers(conn, tenant, certno))
     }
@@ -480,7 +484,7 @@ impl Store for SqliteStore {
 
     fn story(&self, id: OrderId) -> Result<Option<Story>, StoreError> {
         self.snapshot(|conn| {
-            let Some(order) = orders::anywhere(conn, id)? else { return Ok(None) };
+            let Some((order, trace_id)) = orders::anywhere(conn, id)? else { return Ok(None) };
             let tenant = order.tenant;
             Ok(Some(Story {
                 history: records::history(conn, tenant, id)?,
@@ -492,6 +496,7 @@ impl Store for SqliteStore {
                 prepay: cash::prepay(conn, tenant, id)?,
                 cash: cash::of_order(conn, tenant, id)?,
                 order,
+                trace_id,
             }))
         })
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, unreachable_pub, reason = "a test says no by panicking, and its modules are its own")]
 
 mod adapter;
+mod bills;
 mod callbacks;
 mod changes;
 mod link;
@@ -11,5 +12,6 @@ mod outsiders;
 mod payment;
 mod surface;
 mod tenants;
+mod trace;
 mod visit_cards;
 mod world;

@@ -307,6 +307,7 @@ impl Desk {
             return Some((reply.clone(), 1));
         }
         let (operation, bill_no) = named(&item.work);
+        tracing::info!(trace_id = item.trace_id, operation, bill_no, "work came");
         match http::course(&self.shared.faults, operation, bill_no).await {
             Course::Act => Some((self.act(item).await?, 1)),
             Course::ActTwice => Some((self.act(item).await?, 2)),

@@ -71,7 +71,7 @@ CREATE TABLE binding (
 CREATE UNIQUE INDEX binding_live ON binding (tenant, channel_user, certno) WHERE NOT unbound;
 CREATE INDEX binding_person ON binding (tenant, person) WHERE NOT unbound;
 CREATE INDEX binding_bind_no ON binding (tenant, bind_no) WHERE bind_no IS NOT NULL;
-CREATE INDEX binding_certno ON binding (tenant, certno) WHERE NOT unbound;
+CREATE INDEX binding_certno ON binding (tenant, certno);
 
 -- What 1101 said last of a person, found by their document: one person has several insurances, each with a place.
 -- psn_no and person are look-up hashes; the employer is sealed.
@@ -175,6 +175,7 @@ CREATE TABLE orders (
     deadline_at_us INTEGER,
     created_at_us  INTEGER NOT NULL,
     updated_at_us  INTEGER NOT NULL,
+    trace_id       TEXT,
     doc            TEXT    NOT NULL,
     PRIMARY KEY (tenant, id),
     FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
