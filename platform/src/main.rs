@@ -413,6 +413,7 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
                     "order": order,
                     "state": order.state.place().word(),
                     "why": order.state.why().map(platform::domain::order::Why::word),
+                    "trace_id": story.trace_id,
                     "history": story.history,
                     "postings": story.postings,
                     "actions": story.actions,

@@ -65,7 +65,8 @@ pub struct Metrics {
     batches: Histogram,
     damaged: IntCounter,
     suspended: IntGaugeVec,
-    balanced: IntGauge,
+    balanced: IntGaugeVec,
+    looked: IntGaugeVec,
     links: IntGauge,
 }
 
@@ -87,7 +88,12 @@ impl Metrics {
             "Steps of orders: public state before, after, and what happened.",
             &["from", "to", "event"],
         );
-        let orders = gauges(&registry, "tongfu_orders", "Orders by public state.", &["state"]);
+        let orders = gauges(
+            &registry,
+            "tongfu_orders",
+            "Orders by public state, and why they ended, wait or are undone (none: no reason).",
+            &["state", "result"],
+        );
         let party_calls = counters(
             &registry,
             "tongfu_party_calls_total",
@@ -114,19 +120,25 @@ impl Metrics {
             "Orders, and refunds of orders, that wait for a person: by how long they have waited (refunds: since granted).",
             &["age_bucket"],
         );
-        let balanced = registered(
+        let balanced = gauges(
             &registry,
-            IntGauge::new(
-                "tongfu_books_balanced",
-                "1 while every tenant's postings sum to zero and no invariant fails.",
-            ),
+            "tongfu_books_balanced",
+            "1 while every tenant's postings sum to zero and no invariant fails; absent when the last look failed.",
+            &[],
+        );
+        let looked = gauges(
+            &registry,
+            "tongfu_books_checked_timestamp_seconds",
+            "When the books were last looked at with success: seconds since 1970. What the other gauges of orders say is \
+             as old as this.",
+            &[],
         );
         let links = registered(&registry, IntGauge::new("tongfu_links_up", "Institutions connected to this process."));
         let build = gauges(&registry, "tongfu_build_info", "Always 1; the label says which build runs.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // The process's own figures exist on Linux only; where they cannot be had, they are absent.
         let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
-        Metrics { registry, requests, moves, orders, party_calls, batches, damaged, suspended, balanced, links }
+        Metrics { registry, requests, moves, orders, party_calls, batches, damaged, suspended, balanced, looked, links }
     }
 
     /// A request was answered. `route` is the template, never the path.
@@ -150,11 +162,12 @@ impl Metrics {
         }
     }
 
-    /// How many orders stand in each public state now, over all tenants. States not named are taken to be empty.
-    pub fn set_orders(&self, by_state: &BTreeMap<String, i64>) {
+    /// How many orders stand in each public state now, and with which result, over all tenants. What is not named is
+    /// taken to be empty.
+    pub fn set_orders(&self, by_result: &BTreeMap<(&'static str, &'static str), i64>) {
         self.orders.reset();
-        for (state, count) in by_state {
-            self.orders.with_label_values(&[state]).set(*count);
+        for ((state, result), count) in by_result {
+            self.orders.with_label_values(&[*state, *result]).set(*count);
         }
     }
 
@@ -174,9 +187,15 @@ impl Metrics {
         }
     }
 
-    /// Whether the last look at the books found them balanced.
-    pub fn set_balanced(&self, balanced: bool) {
-        self.balanced.set(i64::from(balanced));
+    /// The books were looked at, at this instant (microseconds UTC), and found balanced or not.
+    pub fn set_balanced(&self, balanced: bool, at_us: i64) {
+        self.balanced.with_label_values::<&str>(&[]).set(i64::from(balanced));
+        self.looked.with_label_values::<&str>(&[]).set(at_us / 1_000_000);
+    }
+
+    /// The books could not be looked at: nothing is said of them until they can.
+    pub fn forget_balance(&self) {
+        self.balanced.reset();
     }
 
     /// Institutions connected now.
@@ -215,9 +234,9 @@ mod tests {
         metrics.called("bureau", "settle", "unknown");
         let moves = vec![("new", "created", "opened")];
         metrics.committed(&Aftermath { batch: 7, damaged: 1, moves, ..Aftermath::default() });
-        metrics.set_orders(&BTreeMap::from([("paid".to_owned(), 3)]));
+        metrics.set_orders(&BTreeMap::from([(("paid", "none"), 3), (("closed", "cancelled"), 1)]));
         metrics.set_suspended([0, 3_600_000_000, 86_400_000_000, 86_399_999_999]);
-        metrics.set_balanced(true);
+        metrics.set_balanced(true, 1_767_225_600_999_999);
         metrics.set_links(2);
         let text = metrics.text().expect("encodes");
         for line in [
@@ -226,15 +245,68 @@ mod tests {
             r#"tongfu_party_calls_total{call="settle",party="bureau",result="unknown"} 1"#,
             "tongfu_desk_batch_size_count 1",
             "tongfu_desk_damaged_total 1",
-            r#"tongfu_orders{state="paid"} 3"#,
+            r#"tongfu_orders{result="none",state="paid"} 3"#,
+            r#"tongfu_orders{result="cancelled",state="closed"} 1"#,
             r#"tongfu_suspended{age_bucket="under_1h"} 1"#,
             r#"tongfu_suspended{age_bucket="under_1d"} 2"#,
             r#"tongfu_suspended{age_bucket="1d_or_more"} 1"#,
             "tongfu_books_balanced 1",
+            "tongfu_books_checked_timestamp_seconds 1767225600",
             "tongfu_links_up 2",
             "tongfu_desk_batch_size_sum 7",
         ] {
             assert!(text.lines().any(|known| known == line), "{line} is missing in\n{text}");
+        }
+    }
+    #[test]
+    fn nothing_is_said_of_books_that_nobody_could_look_at() {
+        let metrics = Metrics::new();
+        let said = |name: &str| {
+            let text = metrics.text().expect("encodes");
+            text.lines().find(|line| line.starts_with(&format!("{name} "))).map(str::to_owned)
+        };
+        assert_eq!(said("tongfu_books_balanced"), None, "before the first look");
+        metrics.set_balanced(true, 5_000_000);
+        metrics.forget_balance();
+        assert_eq!(said("tongfu_books_balanced"), None, "a look that failed");
+        assert_eq!(
+            said("tongfu_books_checked_timestamp_seconds").as_deref(),
+            Some("tongfu_books_checked_timestamp_seconds 5")
+        );
+        metrics.set_balanced(false, 6_000_000);
+        assert_eq!(said("tongfu_books_balanced").as_deref(), Some("tongfu_books_balanced 0"));
+    }
+
+    /// Snake case under one prefix; counters end in `_total`, and what has a unit names the base unit last.
+    #[test]
+    fn every_name_is_what_prometheus_asks_for() {
+        use prometheus::proto::MetricType;
+
+        let metrics = Metrics::new();
+        metrics.answered("/livez", "GET", 200, Duration::from_millis(1));
+        metrics.called("sms", "login_code", "done");
+        metrics.committed(&Aftermath { batch: 1, moves: vec![("new", "created", "opened")], ..Aftermath::default() });
+        metrics.set_orders(&BTreeMap::from([(("paid", "none"), 1)]));
+        metrics.set_suspended([0]);
+        metrics.set_balanced(true, 0);
+        let families = metrics.registry.gather();
+        let own: Vec<_> = families.iter().filter(|family| family.name().starts_with("tongfu_")).collect();
+        assert_eq!(own.len(), 10, "every family of this file has a value here");
+        for family in own {
+            let name = family.name();
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");
+            assert!(!family.help().is_empty(), "{name}");
+            assert_eq!(family.get_field_type() == MetricType::COUNTER, name.ends_with("_total"), "{name}");
+            for unit in ["duration", "timestamp"] {
+                assert!(!name.contains(unit) || name.ends_with("_seconds"), "{name}");
+            }
+            for unit in ["_ms", "_us", "_minutes", "_count", "_sum", "_bucket"] {
+                assert!(!name.ends_with(unit), "{name}");
+            }
+            for label in family.get_metric()[0].get_label() {
+                assert!(label.name().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+                assert!(!["le", "quantile", "job", "instance"].contains(&label.name()), "{name}");
+            }
         }
     }
 }

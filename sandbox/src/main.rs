@@ -25,7 +25,11 @@ enum Party {
 #[tokio::main]
 async fn main() -> io::Result<ExitCode> {
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                // The HIS says which trace its work came under: the far end of what starts at the phone.
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,sandbox::his=info")),
+        )
         .with_writer(io::stderr)
         .init();
     match Party::parse() {

@@ -124,8 +124,8 @@ codes! {
         "There is no such bill; no money moved. Refresh the list, or ask at the hospital's window.";
     BillChanged = "BILL_CHANGED", 409, Never, "同一账单号已有不同内容，本次未受理，未扣款。请使用新的账单号。",
         "This bill number already exists with other content; it was not accepted and no money moved. Use a new number.";
-    BillPatientMismatch = "BILL_PATIENT_MISMATCH", 422, Never, "账单患者与就诊卡绑定的参保人不一致，账单未受理，未扣款。请在窗口核对患者身份。",
-        "The patient is not the person this visit card is bound to; the bill was not accepted and no money moved. Check the patient's identity at the window.";
+    BillPatientMismatch = "BILL_PATIENT_MISMATCH", 422, Never, "账单患者与绑定的参保人不一致，账单未受理，未扣款。请在窗口核对姓名、证件与就诊卡。",
+        "The patient is not who the binding says; the bill was not accepted and no money moved. Check name, document and card at the window.";
     BillNotPayable = "BILL_NOT_PAYABLE", 409, AfterLooking, "该账单已支付、已撤回或已失效，本次未扣款。请查看账单状态，如有疑问请到医院窗口查询。",
         "This bill is paid, withdrawn or expired; this request moved no money. Look at the bill, or ask at the hospital's window.";
     OrderOpen = "ORDER_OPEN", 409, AfterLooking, "该账单已有进行中的订单，本次未扣款。请查看并完成该订单，勿重复支付。",

@@ -10,6 +10,7 @@ use schema::refusal::Refusal;
 
 use super::perform::Performer;
 use crate::journey::Ground;
+use crate::store::NewAction;
 
 const RENEW_MS: u64 = 1000;
 /// A lease older than this is a dead process's.
@@ -43,7 +44,8 @@ pub async fn round(
         let adopted = ground.read(move |store| store.adopt(me, dead_before_us, ADOPTED_MAX)).await?;
         let full = adopted.len() == ADOPTED_MAX as usize;
         for due in adopted {
-            tracing::info!(action = due.action.action.kind(), order = %due.action.order, "adopted from the dead");
+            let NewAction { order, action, trace_id, .. } = &due.action;
+            tracing::info!(trace_id, %order, action = action.kind(), "adopted from the dead");
             performer.adopt(due);
         }
         if !full {

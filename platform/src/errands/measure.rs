@@ -1,4 +1,4 @@
-//! Looks at the books for operators: orders by state, how long suspended ones have waited, whether everything sums.
+//! Looks at the books for operators: orders by state and result, how long suspended ones have waited, whether everything sums.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,15 +29,23 @@ pub async fn run(ground: Arc<Ground>, metrics: Arc<Metrics>) {
     }
 }
 
-/// One look.
+/// One look. Where it fails nothing is said of the books any more.
 pub async fn round(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
-    let mut orders: BTreeMap<String, i64> = BTreeMap::new();
+    let looked = look(ground, metrics).await;
+    if looked.is_err() {
+        metrics.forget_balance();
+    }
+    looked
+}
+
+async fn look(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
+    let mut orders: BTreeMap<(&'static str, &'static str), i64> = BTreeMap::new();
     let mut balanced = true;
     for tenant in ground.tenants.all() {
         let id = tenant.id;
         let sums = ground.read(move |store| store.verify(id)).await?;
-        for (state, count) in sums.orders {
-            *orders.entry(state).or_default() += count;
+        for (result, count) in sums.results {
+            *orders.entry(result).or_default() += count;
         }
         balanced &= sums.violations.is_empty() && Fen::sum(sums.accounts.into_values()) == Ok(Fen::new(0));
         for violation in &sums.violations {
@@ -51,6 +59,6 @@ pub async fn round(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
     let since_us = since_us.chain(refunds.iter().map(|(_, refund)| refund.created_at_us));
     metrics.set_suspended(since_us.map(|since_us| now_us.saturating_sub(since_us)));
     metrics.set_orders(&orders);
-    metrics.set_balanced(balanced);
+    metrics.set_balanced(balanced, now_us);
     Ok(())
 }

@@ -9,13 +9,14 @@ use schema::ids::{InstitutionCode, TenantId};
 use schema::refusal::{Code, Refusal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::{Instrument as _, Span};
 
 use super::lease::Lease;
 use crate::domain::action::Action;
 use crate::domain::order::Order;
 use crate::journey::Ground;
 use crate::journey::perform::{answer, perform, unknown};
-use crate::store::DueAction;
+use crate::store::{DueAction, NewAction};
 
 /// Performs actions in tasks of their own.
 pub struct Performer {
@@ -48,20 +49,21 @@ impl Performer {
 
     /// Starts one action that this process has marked as its own; `order` as the commit that did so left it.
     pub fn start(self: &Arc<Self>, due: DueAction, order: Option<Arc<Order>>) {
-        let performer = Arc::clone(self);
-        self.spawn(async move { performer.run(due, order).await });
+        let (performer, span) = (Arc::clone(self), span(&due));
+        self.spawn(async move { performer.run(due, order).await }.instrument(span));
     }
 
     /// Takes over an action of a dead process: it may have happened, so it is asked about and never sent again.
     pub fn adopt(self: &Arc<Self>, due: DueAction) {
-        let performer = Arc::clone(self);
-        self.spawn(async move {
+        let (performer, span) = (Arc::clone(self), span(&due));
+        let instead = async move {
             if unknown(&due).is_some() {
                 performer.ask_instead(&due).await;
             } else {
                 performer.run(due, None).await;
             }
-        });
+        };
+        self.spawn(instead.instrument(span));
     }
 
     /// Waits until the calls under way have been answered, at most `patience`. What is left then is dropped where it
@@ -92,10 +94,10 @@ impl Performer {
     async fn run(&self, due: DueAction, order: Option<Arc<Order>>) {
         match self.call(&due, order).await {
             Some(Err(refusal)) if decided(&refusal) => {
-                tracing::debug!(action = due.action.action.kind(), order = %due.action.order, %refusal, "late answer");
+                tracing::debug!(%refusal, "late answer");
             }
             Some(Err(refusal)) => {
-                tracing::warn!(action = due.action.action.kind(), order = %due.action.order, %refusal, "not answered");
+                tracing::warn!(%refusal, "not answered");
                 self.ask_instead(&due).await;
             }
             Some(Ok(())) | None => {}
@@ -114,7 +116,7 @@ impl Performer {
         };
         let called = self.lease.while_held(&self.ground, due, perform(&self.ground, due, order)).await;
         if called.is_none() {
-            tracing::warn!(action = due.action.action.kind(), order = %due.action.order, "is another process's now");
+            tracing::warn!("is another process's now");
         }
         called
     }
@@ -135,7 +137,7 @@ impl Performer {
                 None | Some(Ok(())) => return,
                 Some(Err(refusal)) if decided(&refusal) => return,
                 Some(Err(refusal)) => {
-                    tracing::warn!(action = due.action.action.kind(), order = %due.action.order, %refusal, "again");
+                    tracing::warn!(%refusal, "again");
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -154,6 +156,12 @@ impl Performer {
         let mut bounds = self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(bounds.entry(party).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }
+}
+
+/// What every line about an action says: whose payment it belongs to, and which step of it.
+fn span(due: &DueAction) -> Span {
+    let NewAction { order, action, trace_id, .. } = &due.action;
+    tracing::info_span!("action", trace_id, %order, action = action.kind())
 }
 
 fn party(due: &DueAction) -> Party {

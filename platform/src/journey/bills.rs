@@ -4,12 +4,13 @@ use schema::bill::{BillDraft, Patient};
 use schema::his::{ClaimAnswer, Guidance};
 use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
 use schema::mobile::BillView;
-use schema::personal::{PersonName, Personal as _};
+use schema::personal::Personal as _;
 use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::Lookup;
 
 use super::desk::{Command, Outcome, What};
-use super::people::{self, CERTNO, VISIT_CARD};
+use super::patient::{self, Bound, Found};
+use super::people;
 use super::{Ground, Tenant};
 use crate::domain::bill::{BillFacts, BillState};
 use crate::parties::words;
@@ -20,8 +21,8 @@ const BILL: &str = "bill";
 /// Bills in a list.
 const LIST_MAX: u32 = 200;
 
-/// Takes a bill. Refuses it with everything that is wrong, a patient who is not the visit card's person, a visit card
-/// alone that is bound to nobody, and a known number with other content; the same bill again is harmless. Answers the bill's id.
+/// Takes a bill. Refuses it with everything that is wrong at once: faults in what it says, a patient who is not who a
+/// binding says, a known number with other content. The same bill again is harmless. Answers the bill's id.
 pub async fn take(
     ground: &Ground,
     tenant: &Tenant,
@@ -34,12 +35,26 @@ pub async fn take(
     if draft.expires_at_us <= ground.clock.now_us() {
         faults.push(Fault::new("expires_at_us", "账单已失效", "is already past"));
     }
-    if !faults.is_empty() {
-        return Err(Refusal::faulty(Code::Invalid, faults));
-    }
-    let (patient, psn_name_masked) = patient(ground, tenant, &known.code, &draft.patient).await?;
     let plain = serde_json::to_vec(draft)
         .map_err(|error| Refusal::new(Code::Internal, format!("a bill cannot be written: {error}")))?;
+    // Keyed: names and numbers could be guessed from a plain hash.
+    let content = tenant.vault.lookup(BILL, &plain).to_bytes();
+    let (tenant_id, code, bill_no) = (tenant.id, known.code.clone(), draft.bill_no.clone());
+    let stored = ground.read(move |store| store.bill_by_no(tenant_id, &code, &bill_no)).await?;
+    if let Some(row) = stored.as_ref().filter(|row| row.bill.content == content) {
+        return Ok(row.bill.facts.id);
+    }
+    let Found { patient, contradicted } = patient::find(ground, tenant, &known.code, &draft.patient).await?;
+    if patient.is_none() && draft.patient.is_card_only() {
+        let zh = "就诊卡未绑定，请先在窗口绑定或填写证件";
+        let en = "is bound to nobody: bind it at the window or state the document";
+        faults.push(Fault::new("patient.visit_card_no", zh, en));
+    }
+    if let Some(refusal) = wrong(faults, contradicted, stored.is_some()) {
+        return Err(refusal);
+    }
+    let nobody = || Refusal::new(Code::Invalid, "nothing says whose bill it is");
+    let (patient, psn_name_masked) = patient.ok_or_else(nobody)?;
     let bill = NewBill {
         facts: BillFacts {
             id: BillId::from_uuid(ground.clock.fresh()),
@@ -72,34 +87,19 @@ pub async fn take(
     }
 }
 
-/// Whose bill it is: keyed hash of the document and masked name, from the bill or from the visit card's binding.
-async fn patient(
-    ground: &Ground,
-    tenant: &Tenant,
-    institution: &InstitutionCode,
-    patient: &Patient,
-) -> Result<(Lookup, String), Refusal> {
-    let bound = match &patient.visit_card_no {
-        Some(card) => {
-            let (tenant_id, institution) = (tenant.id, institution.clone());
-            let card = tenant.vault.lookup(VISIT_CARD, card.expose());
-            ground.read(move |store| store.visit_card(tenant_id, &institution, &card)).await?
-        }
-        None => None,
+/// Everything that is wrong with a bill as one refusal: what it says, whom it is about, and its number.
+fn wrong(mut faults: Vec<Fault>, contradicted: Vec<Fault>, number_is_taken: bool) -> Option<Refusal> {
+    let code = match (faults.is_empty(), contradicted.is_empty(), number_is_taken) {
+        (false, ..) => Code::Invalid,
+        (true, false, _) => Code::BillPatientMismatch,
+        (true, true, true) => Code::BillChanged,
+        (true, true, false) => return None,
     };
-    let stated = patient.certno.as_ref().map(|certno| tenant.vault.lookup(CERTNO, certno.expose()));
-    match (stated, bound) {
-        (Some(stated), Some(bound)) if bound.certno != stated => {
-            Err(Refusal::new(Code::BillPatientMismatch, "the visit card is bound to another person"))
-        }
-        (Some(stated), _) => Ok((stated, patient.psn_name.as_ref().map(PersonName::masked).unwrap_or_default())),
-        (None, Some(bound)) => Ok((bound.certno, bound.psn_name_masked)),
-        (None, None) => {
-            let zh = "就诊卡未绑定，请先在窗口绑定或填写证件";
-            let en = "is bound to nobody: bind it at the window or state the document";
-            Err(Refusal::faulty(Code::Invalid, vec![Fault::new("patient.visit_card_no", zh, en)]))
-        }
+    faults.extend(contradicted);
+    if number_is_taken {
+        faults.push(Fault::new("bill_no", "同一账单号已有不同内容", "already exists with other content"));
     }
+    Some(Refusal::faulty(code, faults))
 }
 
 /// The window takes a bill back, or the HIS withdraws it: at once released, wait, or already paid.
@@ -125,12 +125,15 @@ fn command(ground: &Ground, tenant: TenantId, what: What, trace_id: Option<Strin
 
 /// The bills a login may see: those of the people bound to it.
 pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<BillView>, Refusal> {
-    let patients = patients(ground, tenant, user).await?;
+    let bound = bound(ground, tenant, user).await?;
+    let patients: Vec<Lookup> = bound.iter().map(|person| person.certno).collect();
     let tenant_id = tenant.id;
     let rows = ground.read(move |store| store.bills_of(tenant_id, &patients, LIST_MAX)).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
-        views.push(view(ground, tenant, row, false).await?);
+        if is_of(tenant, &bound, &row)? {
+            views.push(view(ground, tenant, row, false).await?);
+        }
     }
     Ok(views)
 }
@@ -145,15 +148,27 @@ pub async fn one(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: Bill
 pub async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillRow, Refusal> {
     let tenant_id = tenant.id;
     let row = ground.read(move |store| store.bill(tenant_id, id)).await?;
-    let patients = patients(ground, tenant, user).await?;
-    row.filter(|row| patients.contains(&row.bill.patient))
-        .ok_or_else(|| Refusal::new(Code::BillUnknown, "no such bill for this login"))
+    let bound = bound(ground, tenant, user).await?;
+    match row {
+        Some(row) if is_of(tenant, &bound, &row)? => Ok(row),
+        _ => Err(Refusal::new(Code::BillUnknown, "no such bill for this login")),
+    }
 }
 
-async fn patients(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<Lookup>, Refusal> {
+async fn bound(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<Bound>, Refusal> {
     let tenant_id = tenant.id;
     let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
-    Ok(bindings.into_iter().map(|binding| binding.certno).collect())
+    bindings.iter().map(|row| Bound::of(tenant, row)).collect()
+}
+
+/// Whether a bill is one of these people's. A bill that came before its number was bound may carry another's name.
+fn is_of(tenant: &Tenant, bound: &[Bound], row: &BillRow) -> Result<bool, Refusal> {
+    let patient = &row.bill.patient;
+    if bound.iter().all(|person| person.certno != *patient) {
+        return Ok(false);
+    }
+    let stated = draft(tenant, row)?.patient;
+    Ok(bound.iter().any(|person| person.is(patient, &stated)))
 }
 
 async fn view(ground: &Ground, tenant: &Tenant, row: BillRow, whole: bool) -> Result<BillView, Refusal> {

@@ -551,7 +551,10 @@ impl Desk {
         let person = person_claim(written.before, &next, loaded)?;
         let bill = bill_change(written.before, &next);
         let prepay = self.prepay(command.tenant, &actions);
-        let actions = self.planned(command, &next, actions);
+        // Whatever happens to an order later (a wallet's notice, a deadline) goes by the trace under which it was opened.
+        let opened_under = written.before.and(loaded.trace_id.as_ref());
+        let trace_id = opened_under.or(command.trace_id.as_ref()).cloned();
+        let actions = self.planned(&trace_id, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
         aftermath.start = started(command.tenant, &next, &actions);
         let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
@@ -567,6 +570,7 @@ impl Desk {
                 event_doc: written.event_doc,
                 from,
                 record,
+                trace_id,
             }),
             bill,
             person,
@@ -597,7 +601,7 @@ impl Desk {
         })
     }
 
-    fn planned(&self, command: &Command, order: &Order, planned: Vec<Planned>) -> Vec<NewAction> {
+    fn planned(&self, trace_id: &Option<String>, order: &Order, planned: Vec<Planned>) -> Vec<NewAction> {
         let now_us = self.clock.now_us();
         planned
             .into_iter()
@@ -607,7 +611,7 @@ impl Desk {
                 action: planned.action,
                 due_at_us: planned.due_at_us,
                 started_by: (planned.due_at_us <= now_us).then_some(self.me),
-                trace_id: command.trace_id.clone(),
+                trace_id: trace_id.clone(),
             })
             .collect()
     }

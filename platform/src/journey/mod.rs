@@ -2,7 +2,7 @@
 //!
 //! | file | step | undo |
 //! | --- | --- | --- |
-//! | [`bills`] | a bill comes | the window takes it back |
+//! | [`bills`], [`patient`] | a bill comes | the window takes it back |
 //! | [`price`] | pre-settle | release |
 //! | [`code`], [`pay`] | the payer authorises | – |
 //! | [`settle`] | 2207 | 2208, 2601 |
@@ -35,6 +35,7 @@ pub mod collect;
 pub mod desk;
 pub mod job;
 pub mod open;
+pub mod patient;
 pub mod pay;
 pub mod people;
 pub mod perform;

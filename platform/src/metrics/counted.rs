@@ -1,4 +1,7 @@
-//! Parties whose calls are counted by what they came to. Each wraps the real one and changes nothing.
+//! Parties whose calls are counted, and logged, by what they came to. Each wraps the real one and changes nothing.
+//!
+//! A call's line stands in the span of whoever makes it (a request, an action), whose trace id it carries. Nothing
+//! that was asked or answered is in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use schema::link::{Reply, SettleInputs, ToInstitution};
 use schema::mobile::WalletView;
 use schema::money::Fen;
 use schema::personal::PsnNo;
+use tokio::time::Instant;
 
 use super::Metrics;
 use crate::journey::Tenant;
@@ -35,8 +39,13 @@ impl<P: ?Sized> Counted<P> {
         Arc::new(Counted { party, metrics })
     }
 
-    fn count<T>(&self, party: &str, call: &str, answer: Answer<T>) -> Answer<T> {
-        self.metrics.called(party, call, answer.word());
+    async fn count<T>(&self, party: &str, call: &str, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let started = Instant::now();
+        let answer = answer.await;
+        let (result, took) = (answer.word(), started.elapsed());
+        self.metrics.called(party, call, result);
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(party, call, result, duration_ms, "called");
         answer
     }
 }
@@ -54,27 +63,27 @@ pub fn tenant(tenant: Tenant, metrics: &Arc<Metrics>) -> Tenant {
 #[async_trait]
 impl Bureau for Counted<dyn Bureau> {
     async fn person(&self, on_behalf: Option<&OnBehalf>, identity: &Identity) -> Answer<PersonInfo> {
-        self.count("bureau", "person", self.party.person(on_behalf, identity).await)
+        self.count("bureau", "person", self.party.person(on_behalf, identity)).await
     }
 
     async fn bind(&self, request: &BindRequest) -> Answer<Bound> {
-        self.count("bureau", "bind", self.party.bind(request).await)
+        self.count("bureau", "bind", self.party.bind(request)).await
     }
 
     async fn unbind(&self, bind_no: &str, psn_no: &PsnNo) -> Answer<()> {
-        self.count("bureau", "unbind", self.party.unbind(bind_no, psn_no).await)
+        self.count("bureau", "unbind", self.party.unbind(bind_no, psn_no)).await
     }
 
     async fn settle(&self, on_behalf: &OnBehalf, msgid: &str, inputs: &SettleInputs) -> Answer<Settled> {
-        self.count("bureau", "settle", self.party.settle(on_behalf, msgid, inputs).await)
+        self.count("bureau", "settle", self.party.settle(on_behalf, msgid, inputs)).await
     }
 
     async fn undo(&self, on_behalf: &OnBehalf, msgid: &str, setl_id: &str, inputs: &SettleInputs) -> Answer<UndoneAt> {
-        self.count("bureau", "undo", self.party.undo(on_behalf, msgid, setl_id, inputs).await)
+        self.count("bureau", "undo", self.party.undo(on_behalf, msgid, setl_id, inputs)).await
     }
 
     async fn reverse(&self, on_behalf: &OnBehalf, msgid: &str, omsgid: &str, inputs: &SettleInputs) -> Answer<()> {
-        self.count("bureau", "reverse", self.party.reverse(on_behalf, msgid, omsgid, inputs).await)
+        self.count("bureau", "reverse", self.party.reverse(on_behalf, msgid, omsgid, inputs)).await
     }
 
     async fn ask_by_setl_id(
@@ -83,11 +92,11 @@ impl Bureau for Counted<dyn Bureau> {
         setl_id: &str,
         inputs: &SettleInputs,
     ) -> Answer<SettlementState> {
-        self.count("bureau", "ask_by_setl_id", self.party.ask_by_setl_id(on_behalf, setl_id, inputs).await)
+        self.count("bureau", "ask_by_setl_id", self.party.ask_by_setl_id(on_behalf, setl_id, inputs)).await
     }
 
     async fn ask_by_visit(&self, on_behalf: &OnBehalf, omsgid: &str, inputs: &SettleInputs) -> Answer<SettlementState> {
-        self.count("bureau", "ask_by_visit", self.party.ask_by_visit(on_behalf, omsgid, inputs).await)
+        self.count("bureau", "ask_by_visit", self.party.ask_by_visit(on_behalf, omsgid, inputs)).await
     }
 
     fn can_ask_by_visit(&self) -> bool {
@@ -110,23 +119,23 @@ impl Wallet for Counted<dyn Wallet> {
     }
 
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
-        self.count("wallet", "prepay", self.party.prepay(request).await)
+        self.count("wallet", "prepay", self.party.prepay(request)).await
     }
 
     async fn query(&self, merchant: &str, out_trade_no: &str) -> Answer<TradeState> {
-        self.count("wallet", "query", self.party.query(merchant, out_trade_no).await)
+        self.count("wallet", "query", self.party.query(merchant, out_trade_no)).await
     }
 
     async fn close(&self, merchant: &str, out_trade_no: &str) -> Answer<()> {
-        self.count("wallet", "close", self.party.close(merchant, out_trade_no).await)
+        self.count("wallet", "close", self.party.close(merchant, out_trade_no)).await
     }
 
     async fn refund(&self, request: &RefundRequest) -> Answer<RefundState> {
-        self.count("wallet", "refund", self.party.refund(request).await)
+        self.count("wallet", "refund", self.party.refund(request)).await
     }
 
     async fn query_refund(&self, merchant: &str, out_refund_no: &str) -> Answer<RefundState> {
-        self.count("wallet", "query_refund", self.party.query_refund(merchant, out_refund_no).await)
+        self.count("wallet", "query_refund", self.party.query_refund(merchant, out_refund_no)).await
     }
 
     fn client_sign(&self, prepay_id: &str, amount: Fen) -> WalletView {
@@ -141,7 +150,7 @@ impl Wallet for Counted<dyn Wallet> {
 #[async_trait]
 impl SmsGateway for Counted<dyn SmsGateway> {
     async fn send(&self, sms: &Sms) -> Answer<()> {
-        self.count("sms", sms.template, self.party.send(sms).await)
+        self.count("sms", sms.template, self.party.send(sms)).await
     }
 }
 
@@ -162,6 +171,6 @@ impl Links for Counted<dyn Links> {
             ToInstitution::Undone(_) => "undone",
             ToInstitution::QueryPayment(_) => "query_payment",
         };
-        self.count("institution", call, self.party.ask(to, message, trace_id, ask, timeout).await)
+        self.count("institution", call, self.party.ask(to, message, trace_id, ask, timeout)).await
     }
 }

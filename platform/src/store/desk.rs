@@ -25,7 +25,7 @@ use super::{
 };
 use crate::domain::order::{Authorisation, Place};
 use crate::domain::refund::RefundKind;
-use schema::ids::TenantId;
+use schema::ids::{OrderId, TenantId};
 
 /// See [`super::Store::transact`].
 pub(super) fn transact(conn: &mut Conn, wants: &[Want], decide: Decide<'_>) -> Commit {
@@ -68,7 +68,7 @@ fn load(conn: &mut Conn, want: &Want) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     match &want.subject {
         Subject::Order(id) => {
-            loaded.order = orders::one(conn, tenant, *id)?;
+            load_order(conn, tenant, *id, &mut loaded)?;
             if let Some(order) = &loaded.order {
                 loaded.bill = bills::facts(conn, tenant, order.bill.id)?;
             }
@@ -82,7 +82,7 @@ fn load(conn: &mut Conn, want: &Want) -> Result<Loaded, StoreError> {
     if loaded.order.is_none()
         && let Some(holder) = loaded.bill.as_ref().and_then(|bill| bill.facts.order)
     {
-        loaded.order = orders::one(conn, tenant, holder)?;
+        load_order(conn, tenant, holder, &mut loaded)?;
     }
     if let Some(order) = &loaded.order {
         loaded.refunds = refunds::of_order(conn, tenant, order.id)?;
@@ -103,6 +103,14 @@ fn load(conn: &mut Conn, want: &Want) -> Result<Loaded, StoreError> {
         loaded.first_answer = answers::one(conn, tenant, key)?;
     }
     Ok(loaded)
+}
+
+fn load_order(conn: &mut Conn, tenant: TenantId, id: OrderId, loaded: &mut Loaded) -> Result<(), StoreError> {
+    if let Some((order, trace_id)) = orders::traced(conn, tenant, id)? {
+        loaded.order = Some(order);
+        loaded.trace_id = trace_id;
+    }
+    Ok(())
 }
 
 /// What is kept of the loaded rows while the decisions are made: guards, and what tells new from known.
@@ -199,7 +207,7 @@ fn write_order(conn: &mut Conn, tenant: TenantId, basis: &Basis, write: &OrderWr
     if order.tenant != tenant {
         return Err(StoreError::Damaged(format!("order {} was decided for another tenant", order.id)).into());
     }
-    orders::write(conn, write.before, order)?;
+    orders::write(conn, write)?;
     match claim(write) {
         Some(true) => orders::take_bill(conn, tenant, order.bill.id, order.id)?,
         Some(false) => orders::leave_bill(conn, tenant, order.bill.id, order.id)?,

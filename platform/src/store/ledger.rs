@@ -12,7 +12,7 @@ use super::tables::posting;
 use super::values::{Id, parsed};
 use super::{LedgerSums, OrderWrite, StoreError, cash, orders, records, refunds, settlements};
 use crate::domain::invariants::{self, Books, Invariant, Violation};
-use crate::domain::order::Order;
+use crate::domain::order::{Order, Why};
 use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
 
 #[derive(Insertable)]
@@ -152,7 +152,9 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             lines.entry(order).or_default().push((event, line));
         }
         for order in &page {
-            *sums.orders.entry(order.state.place().word().to_owned()).or_default() += 1;
+            let state = order.state.place().word();
+            *sums.orders.entry(state.to_owned()).or_default() += 1;
+            *sums.results.entry((state, order.state.why().map_or("none", Why::word))).or_default() += 1;
             let (events, postings): (Vec<EventId>, Vec<Posting>) =
                 lines.remove(&order.id).unwrap_or_default().into_iter().unzip();
             check_commits(order, &events, &postings, &mut sums.violations);

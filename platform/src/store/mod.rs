@@ -102,6 +102,8 @@ pub struct Loaded {
     pub bill: Option<StoredBill>,
     /// The order.
     pub order: Option<Order>,
+    /// The trace id of whoever opened the order.
+    pub trace_id: Option<String>,
     /// The order's refunds.
     pub refunds: Vec<Refund>,
     /// The binding as it is now.
@@ -182,6 +184,8 @@ pub struct OrderWrite {
     pub from: Option<&'static str>,
     /// The record for reconciliation; its `sequence` is the order's version.
     pub record: CloudEvent,
+    /// Trace id of whoever opened it: kept with a new order, which it follows from the phone to the HIS and back.
+    pub trace_id: Option<String>,
 }
 
 /// A bill to be stored.
@@ -373,7 +377,7 @@ pub struct NewAction {
     pub due_at_us: i64,
     /// The process that starts it right after this commit; none if it is due later.
     pub started_by: Option<ProcessId>,
-    /// Trace id of whatever caused it.
+    /// Trace id of the order's opening.
     pub trace_id: Option<String>,
 }
 
@@ -599,6 +603,8 @@ pub struct ActionStory {
 pub struct Story {
     /// The order.
     pub order: Order,
+    /// The trace id of whoever opened it: what the logs of every party say of it.
+    pub trace_id: Option<String>,
     /// History, oldest first.
     pub history: Vec<HistoryRow>,
     /// Postings, oldest first.
@@ -635,6 +641,8 @@ pub struct Unpublished {
 pub struct LedgerSums {
     /// Orders by public state.
     pub orders: std::collections::BTreeMap<String, i64>,
+    /// Orders by public state and the word for why they ended, wait or are undone; `none` without a reason.
+    pub results: std::collections::BTreeMap<(&'static str, &'static str), i64>,
     /// Net of every account, in fen.
     pub accounts: std::collections::BTreeMap<String, Fen>,
     /// Violations found order by order.

@@ -9,7 +9,7 @@ use schema::seal::Lookup;
 use super::conn::{Conn, NotWritten, moved_unless, on, statement};
 use super::tables::{open_order, orders, person_claim};
 use super::values::{Hash, Id, from_doc, to_doc};
-use super::{StoreError, tenants};
+use super::{OrderWrite, StoreError, tenants};
 use crate::domain::order::{Order, Place};
 
 /// The stored word of a place; unlike the public word, each place has its own.
@@ -51,6 +51,7 @@ struct New<'a> {
     deadline_at_us: Option<i64>,
     created_at_us: i64,
     updated_at_us: i64,
+    trace_id: Option<&'a str>,
     doc: &'a str,
 }
 
@@ -70,7 +71,9 @@ statement! {
 }
 
 /// Writes an order over version `before` (0: it is new); it is no longer at that version: moved.
-pub(super) fn write(conn: &mut Conn, before: i64, after: &Order) -> Result<(), NotWritten> {
+pub(super) fn write(conn: &mut Conn, write: &OrderWrite) -> Result<(), NotWritten> {
+    let OrderWrite { before, after, trace_id, .. } = write;
+    let before = *before;
     let doc = to_doc(after)?;
     let place = after.state.place();
     if before > 0 {
@@ -103,6 +106,7 @@ pub(super) fn write(conn: &mut Conn, before: i64, after: &Order) -> Result<(), N
         deadline_at_us: after.deadline_at_us,
         created_at_us: after.created_at_us,
         updated_at_us: after.updated_at_us,
+        trace_id: trace_id.as_deref(),
         doc: &doc,
     };
     moved_unless(on!(conn, c => diesel::insert_into(orders::table).values(&row).on_conflict_do_nothing().execute(c))?)
@@ -234,11 +238,26 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: OrderId) -> Result<Opti
     doc.map(|doc| from_doc(&format!("order {id}"), &doc)).transpose()
 }
 
-/// One order, whichever tenant's.
-pub(super) fn anywhere(conn: &mut Conn, id: OrderId) -> Result<Option<Order>, StoreError> {
+/// One order with the trace id of whoever opened it.
+pub(super) fn traced(
+    conn: &mut Conn,
+    tenant: TenantId,
+    id: OrderId,
+) -> Result<Option<(Order, Option<String>)>, StoreError> {
+    let found: Option<(String, Option<String>)> = on!(conn, c => orders::table
+        .filter(orders::tenant.eq(Id::from(tenant)))
+        .filter(orders::id.eq(Id::from(id)))
+        .select((orders::doc, orders::trace_id))
+        .get_result(c)
+        .optional())?;
+    found.map(|(doc, trace_id)| Ok((from_doc(&format!("order {id}"), &doc)?, trace_id))).transpose()
+}
+
+/// One order, whichever tenant's, with the trace id of whoever opened it.
+pub(super) fn anywhere(conn: &mut Conn, id: OrderId) -> Result<Option<(Order, Option<String>)>, StoreError> {
     for tenant in tenants::ids(conn)? {
-        if let Some(order) = one(conn, tenant.into(), id)? {
-            return Ok(Some(order));
+        if let Some(found) = traced(conn, tenant.into(), id)? {
+            return Ok(Some(found));
         }
     }
     Ok(None)

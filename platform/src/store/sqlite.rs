@@ -484,7 +484,7 @@ impl Store for SqliteStore {
 
     fn story(&self, id: OrderId) -> Result<Option<Story>, StoreError> {
         self.snapshot(|conn| {
-            let Some(order) = orders::anywhere(conn, id)? else { return Ok(None) };
+            let Some((order, trace_id)) = orders::anywhere(conn, id)? else { return Ok(None) };
             let tenant = order.tenant;
             Ok(Some(Story {
                 history: records::history(conn, tenant, id)?,
@@ -496,6 +496,7 @@ impl Store for SqliteStore {
                 prepay: cash::prepay(conn, tenant, id)?,
                 cash: cash::of_order(conn, tenant, id)?,
                 order,
+                trace_id,
             }))
         })
     }

@@ -159,6 +159,7 @@ diesel::table! {
         deadline_at_us -> Nullable<BigInt>,
         created_at_us -> BigInt,
         updated_at_us -> BigInt,
+        trace_id -> Nullable<Text>,
         doc -> Text,
     }
 }

@@ -84,9 +84,16 @@ impl Adapter {
     }
 
     pub async fn try_connect(world: &World, city: &City) -> Result<Adapter, Box<Problem>> {
-        let key = SigningKey::from_hex_seed(&city.hospital_key.to_hex_seed()).expect("a seed");
-        let (socket, platform, heartbeat_s) =
-            open(world, |nonce| hello(nonce, &city.hospital, &city.hospital_key)).await?;
+        Adapter::connect_as(world, &city.hospital, &city.hospital_key).await
+    }
+
+    pub async fn connect_as(
+        world: &World,
+        institution: &InstitutionCode,
+        key: &SigningKey,
+    ) -> Result<Adapter, Box<Problem>> {
+        let (socket, platform, heartbeat_s) = open(world, |nonce| hello(nonce, institution, key)).await?;
+        let key = SigningKey::from_hex_seed(&key.to_hex_seed()).expect("a seed");
         Ok(Adapter { socket, key, platform, heartbeat_s, instead: None, next: 0 })
     }
 
@@ -96,7 +103,11 @@ impl Adapter {
     }
 
     pub async fn send(&mut self, id: MessageId, re: Option<MessageId>, body: &Body) {
-        let frame = Frame::signed(&self.key, id, re, None, body).expect("signs");
+        self.send_under(None, id, re, body).await;
+    }
+
+    pub async fn send_under(&mut self, trace_id: Option<String>, id: MessageId, re: Option<MessageId>, body: &Body) {
+        let frame = Frame::signed(&self.key, id, re, trace_id, body).expect("signs");
         say(&mut self.socket, &frame).await;
     }
 
@@ -137,6 +148,10 @@ impl Adapter {
     }
 
     async fn perform(&mut self, id: MessageId, ask: &ToInstitution) {
+        self.perform_under(None, id, ask).await;
+    }
+
+    pub async fn perform_under(&mut self, trace_id: Option<String>, id: MessageId, ask: &ToInstitution) {
         let usual = || match ask {
             ToInstitution::PreSettle(ask) if ask.insured => Reply::Priced(Box::new(crate::insured::sound(ask))),
             ToInstitution::PreSettle(_) => Reply::Priced(Box::new(PriceAnswer {
@@ -154,6 +169,6 @@ impl Adapter {
         };
         let reply = self.instead.as_ref().and_then(|instead| instead(ask)).unwrap_or_else(usual);
         let own = self.fresh();
-        self.send(own, Some(id), &Body::Reply { reply }).await;
+        self.send_under(trace_id, own, Some(id), &Body::Reply { reply }).await;
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::panic, unreachable_pub, reason = "a test says no by panicking, and its modules are its own")]
 
 mod adapter;
+mod bills;
 mod callbacks;
 mod changes;
 mod code;
@@ -14,6 +15,7 @@ mod payment;
 mod price;
 mod surface;
 mod tenants;
+mod trace;
 mod visit_cards;
 mod words;
 mod world;

@@ -136,6 +136,48 @@ async fn a_body_beyond_the_limit_is_refused_whether_announced_or_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_beyond_the_limit_is_refused_signed_or_not_and_announced_or_not() {
+    let world = World::start().await;
+    let city = &world.cities[0];
+    let large = format!(r#"{{"event":"{}"}}"#, "x".repeat(64 * 1024));
+    for path in [format!("/wallet/v1/notify/{}", city.id), format!("/bureau/v1/notices/{}", city.id)] {
+        let signed = || {
+            let request = world.request("POST", &path).header("x-test-wallet", &city.wallet_secret);
+            let headers = city.bureau.sign(&large, world.ground.clock.now_us());
+            headers.into_iter().fold(request, |request, (name, value)| request.header(name, value))
+        };
+        hear(signed().body(large.clone())).await.refused(413, "TOO_LARGE");
+        hear(world.request("POST", &path).body(large.clone())).await.refused(413, "TOO_LARGE");
+        let chunks: Vec<_> =
+            large.as_bytes().chunks(8 * 1024).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect();
+        let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        hear(signed().body(stream)).await.refused(413, "TOO_LARGE");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signed_notice_that_says_nothing_readable_is_malformed_and_changes_nothing() {
+    let world = World::start().await;
+    let person = world.sign_in(0, "13800000001").await;
+    let id = person.bind(WANG).await;
+    let proof = json!({ "card_no": format!("C{}", WANG.0), "sealed_password": "right" });
+    person.change("POST", &format!("/mobile/v1/bindings/{id}/level2"), proof).await.done(202);
+    let city = &world.cities[0];
+    let bind_no = crate::outsiders::Registry::bind_no(WANG.0);
+    let deep = format!("{}{}", "[".repeat(2000), "]".repeat(2000));
+    let unfinished = format!(r#"{{"notice_id":"N1","kind":"loss","psn_no":"P1","bind_no":"{bind_no}""#);
+    let nameless = format!(r#"{{"notice_id":"N1","kind":"loss","bind_no":["{bind_no}"],"at":"x"}}"#);
+    for body in ["", "{}", "[]", "null", "\u{0}", &deep, &unfinished, &nameless] {
+        let mut request = world.request("POST", &format!("/bureau/v1/notices/{}", city.id));
+        for (name, value) in city.bureau.sign(body, world.ground.clock.now_us()) {
+            request = request.header(name, value);
+        }
+        hear(request.body(body.to_owned())).await.refused(400, "MALFORMED");
+    }
+    assert_eq!(person.get("/mobile/v1/bindings").await.done(200)[0]["frozen"], false);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_needs_a_usable_key_and_a_key_belongs_to_one_request() {
     let world = World::start().await;
     let person = world.sign_in(0, "13800000001").await;

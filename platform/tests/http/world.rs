@@ -13,6 +13,7 @@ use platform::http;
 use platform::journey::desk::{Desk, Dialects, Thread};
 use platform::journey::{Ground, Tenant, Tenants};
 use platform::metrics::Metrics;
+use platform::metrics::counted::{self, Counted};
 use platform::parties::link::{Hub, Links};
 use platform::settings;
 use platform::store::sqlite::SqliteStore;
@@ -30,6 +31,8 @@ use crate::outsiders::{Inbox, Registry, Till};
 
 pub const WANG: (&str, &str) = ("441900199001011234", "王小明");
 pub const LI: (&str, &str) = ("440300198505054321", "李雷");
+/// Whom both cities' bureaus know.
+pub const MEI: (&str, &str) = ("441900198812120022", "梅朵");
 
 /// A tenant as its outsiders know it.
 pub struct City {
@@ -104,6 +107,15 @@ pub struct World {
     pub ephemeral: Arc<Forgetful>,
     pub cities: Vec<City>,
     pub stopper: http::Stopper,
+}
+
+/// Whatever a test does to the world, its log names nobody.
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            crate::trace::assert_discreet();
+        }
+    }
 }
 
 pub struct Said {
@@ -185,7 +197,7 @@ fn city(store: &SqliteStore, clock: &SystemClock, number: u8, person: (&str, &st
     };
     store.put_institution(&institution).expect("an institution");
     let inbox = Arc::new(Inbox::default());
-    let bureau = Arc::new(Registry::new(100 + number, &[person]));
+    let bureau = Arc::new(Registry::new(100 + number, &[person, MEI]));
     let wallet_secret = format!("wallet-{number}");
     let tenant = Tenant {
         id,
@@ -207,6 +219,8 @@ impl World {
 
     pub async fn with(set: impl FnOnce(&mut settings::Settings), heartbeat_s: u64) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::trace::listen();
+        let metrics = Arc::new(Metrics::new());
         let clock = Arc::new(SystemClock::new());
         let store = SqliteStore::memory().expect("a store");
         let tenants = Arc::new(Tenants::default());
@@ -214,7 +228,7 @@ impl World {
         for (number, person) in [(1, WANG), (2, LI)] {
             let (city, tenant) = city(&store, &clock, number, person);
             cities.push(city);
-            tenants.put(tenant);
+            tenants.put(counted::tenant(tenant, &metrics));
         }
         let mut settings = settings::read(None).expect("the default is sound");
         set(&mut settings);
@@ -232,11 +246,10 @@ impl World {
             settings,
             store,
             ephemeral: Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
-            links: Arc::clone(&hub) as Arc<dyn Links>,
+            links: Counted::new(Arc::clone(&hub) as Arc<dyn Links>, Arc::clone(&metrics)),
             desk: desk.expect("a thread"),
             tenants,
         });
-        let metrics = Arc::new(Metrics::new());
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let counted = Arc::clone(&metrics);
         tokio::spawn(errands::after::run(

@@ -26,6 +26,7 @@ pub(crate) fn what_was_asked_for_is_loaded(engine: &dyn Engine) {
     assert_eq!(facts(&by_order).order, Some(order.id));
     assert_eq!(by_order.binding.as_ref(), Some(&world.binding), "its own binding comes unasked");
     assert_eq!(by_order.person_held_by, Some(order.id));
+    assert_eq!(by_order.trace_id.as_deref(), Some("opened"), "that of the opening, whatever came later");
     assert_eq!((by_order.action_open, by_order.first_answer.as_ref()), (None, None));
 
     for subject in [Subject::Bill(order.bill.id), Subject::BillNo(world.institution.clone(), "B1".into())] {

@@ -400,6 +400,7 @@ impl World {
                 event_doc,
                 from,
                 record,
+                trace_id: Some(event.to_owned()),
             }),
             person,
             refunds: made.refund.iter().cloned().collect(),

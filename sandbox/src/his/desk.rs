@@ -308,6 +308,7 @@ impl Desk {
             return Some((reply.clone(), 1));
         }
         let (operation, bill_no) = named(&item.work);
+        tracing::info!(trace_id = item.trace_id, operation, bill_no, "work came");
         match self.course(operation, bill_no).await {
             Course::Act => Some((self.act(item).await?, 1)),
             Course::Differ => Some((self.quote_otherwise(item).await?, 1)),

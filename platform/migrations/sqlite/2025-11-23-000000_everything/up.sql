@@ -176,6 +176,7 @@ CREATE TABLE orders (
     deadline_at_us INTEGER,
     created_at_us  INTEGER NOT NULL,
     updated_at_us  INTEGER NOT NULL,
+    trace_id       TEXT,
     doc            TEXT    NOT NULL,
     PRIMARY KEY (tenant, id),
     FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)

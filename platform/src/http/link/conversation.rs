@@ -16,6 +16,7 @@ use schema::refusal::{Code, Refusal};
 use schema::sign::PublicKey;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, MissedTickBehavior};
+use tracing::Instrument as _;
 
 use super::asks::{self, Asker};
 use super::opening::Adapter;
@@ -267,8 +268,9 @@ impl Reader<'_> {
                 }
                 Ok(ask) => {
                     let _turn = at_work.acquire().await;
+                    let span = tracing::info_span!("ask", trace_id, institution = %asker.institution);
                     let (asker, trace_id) = (asker.clone(), trace_id.clone());
-                    to_its_end(async move { asker.answer(ask, &trace_id).await }).await
+                    to_its_end(async move { asker.answer(ask, &trace_id).await }).instrument(span).await
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {
