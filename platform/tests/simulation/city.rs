@@ -111,6 +111,7 @@ pub(super) struct Process {
     ground: Arc<Ground>,
     performer: Arc<errands::perform::Performer>,
     tasks: Mutex<Vec<AbortHandle>>,
+    crashed: AtomicBool,
 }
 
 struct Published(Arc<Mutex<Vec<Unpublished>>>);
@@ -182,6 +183,7 @@ impl Process {
             ground: Arc::clone(&ground),
             performer: Arc::clone(&performer),
             tasks: Mutex::default(),
+            crashed: AtomicBool::new(false),
         });
         process.spawn(door.run());
         errands::adopt::round(&ground, &performer, me, 0).await.expect("a store in memory");
@@ -199,6 +201,7 @@ impl Process {
     }
 
     fn crash(&self) {
+        self.crashed.store(true, Ordering::Relaxed);
         self.performer.abandon();
         for task in self.tasks.lock().expect("one thread").drain(..) {
             task.abort();
@@ -211,7 +214,7 @@ impl World {
         Arc::clone(self.process.lock().expect("one thread").as_ref().expect("a process"))
     }
 
-    /// A request to whichever process lives; `None` when it died under it.
+    /// A request to whichever process lives; `None` when there is none, or it died under it.
     async fn call<T, F, Fut>(&self, request: F) -> Option<T>
     where
         T: Send + 'static,
@@ -219,6 +222,9 @@ impl World {
         Fut: Future<Output = T> + Send + 'static,
     {
         let process = self.process();
+        if process.crashed.load(Ordering::Relaxed) {
+            return None;
+        }
         let ground = Arc::clone(&process.ground);
         let tenant = ground.tenants.get(self.tenant).expect("the tenant");
         let task = tokio::spawn(request(ground, tenant));
