@@ -67,6 +67,7 @@ impl<'w> Owner<'w> {
             refund_no: "R1".into(),
             bill_no: "A1".into(),
             amount_fen: Some(Fen::new(1000)),
+            replaced_by: None,
             reason: "检查取消".into(),
         };
         let granted = adapter.ask(ToPlatform::Refund(refund.clone())).await;

@@ -147,6 +147,7 @@ async fn the_trace_a_phone_opens_an_order_with_reaches_the_his_whoever_moves_the
         refund_no: "R1".into(),
         bill_no: "T1".into(),
         amount_fen: Some(Fen::new(1000)),
+        replaced_by: None,
         reason: "检查取消".into(),
     };
     let asked = Body::ToPlatform { ask: ToPlatform::Refund(refund) };
@@ -219,6 +220,7 @@ fn indiscreet_asks(id: MessageId) -> Vec<Body> {
         refund_no: format!("R{id}"),
         bill_no: "P1".into(),
         amount_fen: Some(Fen::new(1)),
+        replaced_by: None,
         reason: format!("{} {} 退费", WANG.1, WANG.0),
     };
     vec![
