@@ -291,7 +291,7 @@ mod tests {
         metrics.set_balanced(true, 0);
         let families = metrics.registry.gather();
         let own: Vec<_> = families.iter().filter(|family| family.name().starts_with("tongfu_")).collect();
-        assert_eq!(own.len(), 10, "every family of this file has a value here");
+        assert_eq!(own.len(), 11, "every family of this file has a value here");
         for family in own {
             let name = family.name();
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");

@@ -51,7 +51,8 @@ async fn act(ground: &Ground, tenant: &Tenant, notice: LossNotice, request: [u8;
             None => tracing::info!("a loss notice names a binding that is none of ours"),
         }
     } else {
-        tracing::warn!(kind = notice.kind, "a bureau notice of an unknown kind");
+        // The kind is the sender's own text and may say anything, a name included.
+        tracing::warn!("a bureau notice of an unknown kind");
     }
     // The freeze first, the note that it was done second: a crash between the two repeats a harmless freeze.
     ground.read(move |store| store.keep_answer(tenant_id, &key, b"")).await?;

@@ -22,7 +22,7 @@ async fn a_phone_signs_in_with_the_code_it_received_once() {
     let token = said["token"].as_str().expect("a token");
     assert_eq!(hear(world.request("GET", "/mobile/v1/bindings").bearer_auth(token)).await.done(200), json!([]));
     let key = hear(world.request("GET", "/mobile/v1/bureau-key").bearer_auth(token)).await.done(200);
-    assert_eq!(key, json!({ "sm2_public_key": "BASE64POINT" }));
+    assert_eq!(key, json!({ "sm2_public_key": "BASE64POINT101" }));
     ask(&world, 0, "/mobile/v1/login", login).await.refused(401, "LOGIN_CODE_WRONG");
 }
 
