@@ -7,6 +7,7 @@ mod callbacks;
 mod changes;
 mod code;
 mod insured;
+mod later;
 mod link;
 mod login;
 mod outsiders;
