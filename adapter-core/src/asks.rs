@@ -33,25 +33,20 @@ impl From<JournalFault> for Refusal {
     }
 }
 
-/// Takes a bill: durable when this returns.
+/// Takes a bill: durable when this returns. One that the platform has refused is not dead under its number: it is asked
+/// anew, and may have other content then.
 pub(crate) async fn bill(core: &Arc<Core>, draft: Box<BillDraft>, trace_id: &str) -> Result<BillTaken, Refusal> {
     let subject = draft.bill_no.clone();
     let question = Question::new(core, AskKind::Bill, &subject, &ToPlatform::Bill(draft), trace_id)?;
-    let asked = unbroken(async move {
-        let asked = question.store(question.core.clock.message_id(), false).await?;
-        match &asked {
-            Asked::Stored(id) | Asked::Already { id, reply: None } => question.core.outbox.add(question.outgoing(*id)),
-            Asked::Already { .. } | Asked::Changed => {}
-        }
-        Ok::<_, Refusal>(asked)
-    });
-    match asked.await?? {
-        Asked::Stored(_) | Asked::Already { reply: None, .. } => Ok(BillTaken::Accepted),
-        Asked::Already { reply: Some(text), .. } => match read_reply(&text)? {
-            Reply::Refused(problem) => Ok(BillTaken::Refused(Box::new(problem))),
-            _ => Ok(BillTaken::Accepted),
-        },
-        Asked::Changed => Err(Refusal::new(Code::BillChanged, "a bill number was posted with other content")),
+    let reply = match unbroken(question.pose_bill()).await?? {
+        PosedBill::Sent => return Ok(BillTaken::Accepted),
+        PosedBill::Answered(reply) => Some(reply),
+        PosedBill::Waiting(reply) => wait(core, reply).await,
+    };
+    match reply.as_deref() {
+        Some(Reply::Refused(problem)) => Ok(BillTaken::Refused(Box::new(problem.clone()))),
+        // Without an answer in time it is durable and on its way, like any other bill.
+        _ => Ok(BillTaken::Accepted),
     }
 }
 
@@ -91,6 +86,16 @@ enum Posed {
     Waiting(oneshot::Receiver<Arc<Reply>>),
 }
 
+/// What became of a bill.
+enum PosedBill {
+    /// It is on its way, and nobody waits for its answer.
+    Sent,
+    /// The journal knows the answer.
+    Answered(Arc<Reply>),
+    /// It was refused before and is asked anew: whoever posts it wants to hear whether it is taken now.
+    Waiting(oneshot::Receiver<Arc<Reply>>),
+}
+
 impl Question {
     fn new(
         core: &Arc<Core>,
@@ -109,14 +114,14 @@ impl Question {
         })
     }
 
-    async fn store(&self, id: MessageId, anew: bool) -> Result<Asked, Refusal> {
+    async fn store(&self, id: MessageId, after: Option<MessageId>) -> Result<Asked, Refusal> {
         let new = NewAsk {
             id,
             kind: self.kind,
             subject: self.subject.clone(),
             payload: Arc::clone(&self.payload),
             trace_id: self.trace_id.clone(),
-            anew,
+            after,
         };
         Ok(self.core.journal.ask(&new).await?)
     }
@@ -134,10 +139,10 @@ impl Question {
     /// Stores the question and sends it, or finds it.
     async fn pose(self) -> Result<Posed, Refusal> {
         let outbox = &self.core.outbox;
-        let mut anew = false;
+        let mut after = None;
         let mut looked_again = false;
         loop {
-            match self.store(self.core.clock.message_id(), anew).await? {
+            match self.store(self.core.clock.message_id(), after).await? {
                 Asked::Stored(id) => return Ok(Posed::Waiting(outbox.add_and_wait(self.outgoing(id)))),
                 Asked::Already { id, reply: None } => match outbox.join(id) {
                     Some(reply) => return Ok(Posed::Waiting(reply)),
@@ -151,10 +156,39 @@ impl Question {
                     if (outbox.take_missed(id) && !is_passing(&reply)) || is_final(&reply) {
                         return Ok(Posed::Answered(Arc::new(reply)));
                     }
-                    anew = true;
+                    after = Some(id);
                 }
-                Asked::Changed => {
+                Asked::Changed { id, reply } if was_refused(reply.as_deref())? => after = Some(id),
+                Asked::Changed { .. } => {
                     return Err(Refusal::new(Code::RefundChanged, "a refund number was used with other content"));
+                }
+            }
+        }
+    }
+
+    /// Stores the bill and sends it, or finds it.
+    async fn pose_bill(self) -> Result<PosedBill, Refusal> {
+        let outbox = &self.core.outbox;
+        let mut after = None;
+        let mut same = false;
+        loop {
+            match self.store(self.core.clock.message_id(), after).await? {
+                Asked::Stored(id) if same => return Ok(PosedBill::Waiting(outbox.add_and_wait(self.outgoing(id)))),
+                Asked::Stored(id) | Asked::Already { id, reply: None } => {
+                    outbox.add(self.outgoing(id));
+                    return Ok(PosedBill::Sent);
+                }
+                Asked::Already { id, reply: Some(text) } => {
+                    let reply = read_reply(&text)?;
+                    // A refusal that nobody has heard yet is heard before the bill is asked anew.
+                    if !matches!(reply, Reply::Refused(_)) || outbox.take_missed(id) {
+                        return Ok(PosedBill::Answered(Arc::new(reply)));
+                    }
+                    (after, same) = (Some(id), true);
+                }
+                Asked::Changed { id, reply } if was_refused(reply.as_deref())? => (after, same) = (Some(id), false),
+                Asked::Changed { .. } => {
+                    return Err(Refusal::new(Code::BillChanged, "a bill number was posted with other content"));
                 }
             }
         }
@@ -206,6 +240,11 @@ fn is_final(reply: &Reply) -> bool {
 pub(crate) fn is_passing(reply: &Reply) -> bool {
     matches!(reply, Reply::Refused(problem)
         if problem.again == Again::Later || matches!(problem.code, Code::Internal | Code::OutcomeUnknown))
+}
+
+/// Whether a stored reply is a refusal: then nothing came of the ask, and its number names no content.
+fn was_refused(reply: Option<&str>) -> Result<bool, Refusal> {
+    Ok(matches!(reply.map(read_reply).transpose()?, Some(Reply::Refused(_))))
 }
 
 fn about(ask: &ToPlatform) -> About {

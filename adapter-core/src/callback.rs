@@ -1,6 +1,7 @@
 //! Work by callback, for an HIS that would rather be called: each item is POSTed to `callback.url` with the API key
 //! as bearer token and the trace in `X-Trace-Id`; the response body is the answer. Repeated until a 2xx with an answer
-//! that fits came, or the HIS answered in the other way.
+//! that fits came, or the HIS answered in the other way. A refusal with `again: later` (or code `INTERNAL` or
+//! `OUTCOME_UNKNOWN`) is no answer: it is called again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::core::Core;
+use crate::http;
 use crate::settings::ms;
-use crate::{http, work_answer};
+use crate::work_answer::{self, Given};
 
 /// How long one wait for work lasts before it is begun anew; nothing depends on it.
 const WAIT: Duration = Duration::from_secs(3600);
@@ -112,7 +114,9 @@ impl Caller {
             body.extend_from_slice(&chunk);
         }
         let answer: WorkAnswer = http::parse(&body).map_err(|misshapen| Refusal::from(misshapen).to_string())?;
-        work_answer::give(&self.core, item.id, answer.reply).await.map_err(|refusal| refusal.to_string())?;
-        Ok(())
+        match work_answer::give(&self.core, item.id, answer.reply).await.map_err(|refusal| refusal.to_string())? {
+            Given::Kept(_) => Ok(()),
+            Given::PutBack(_) => Err("the HIS cannot answer now".to_owned()),
+        }
     }
 }

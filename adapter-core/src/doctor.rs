@@ -139,14 +139,23 @@ fn permissions(home: &Home, findings: &mut Findings) {
 }
 
 fn disk(home: &Home, findings: &mut Findings) {
-    let probe = home.file("doctor.probe");
-    if let Err(error) = std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
-        let dir = home.dir().display();
+    let shown = home.dir().display();
+    if !home.dir().is_dir() {
         findings.add(
             "disk",
             Verdict::Fault,
-            format!("目录 {dir} 不可写（{error}）。请授予运行账户写权限。"),
-            format!("{dir} cannot be written ({error}). Let the adapter's account write there."),
+            format!("目录 {shown} 不存在。请核对 --dir，或先运行 init。"),
+            format!("There is no directory {shown}. Check --dir, or run init first."),
+        );
+        return;
+    }
+    let probe = home.file("doctor.probe");
+    if let Err(error) = std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
+        findings.add(
+            "disk",
+            Verdict::Fault,
+            format!("目录 {shown} 不可写（{error}）。请授予运行账户写权限。"),
+            format!("{shown} cannot be written ({error}). Let the adapter's account write there."),
         );
         return;
     }
@@ -184,11 +193,15 @@ fn running(home: &Home) -> bool {
 }
 
 fn check_journal(home: &Home, findings: &mut Findings) {
-    let outcome = home
-        .vault()
-        .map_err(|fault| fault.to_string())
-        .and_then(|vault| journal::check(&home.journal(), vault).map_err(|fault| fault.to_string()));
-    match outcome {
+    let vault = match home.vault() {
+        Ok(vault) => vault,
+        Err(fault) => {
+            let zh = format!("未检查本地日志库：无法读取其密钥（{fault}）。");
+            findings.add("journal", Verdict::Skipped, zh, format!("Not looked at: its key cannot be read ({fault})."));
+            return;
+        }
+    };
+    match journal::check(&home.journal(), vault) {
         Ok(()) => findings.add("journal", Verdict::Ok, "本地日志库完好。", "The journal is whole."),
         Err(why) => findings.add(
             "journal",

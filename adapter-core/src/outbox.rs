@@ -168,7 +168,9 @@ impl Outbox {
         for waiter in entry.waiters {
             heard |= waiter.send(Arc::clone(reply)).is_ok();
         }
-        if !heard && entry.ask.durable && !matches!(entry.ask.about, About::NewBill(_)) {
+        // Nobody waits for a bill, and most are taken: only its refusal has to be heard.
+        let to_be_heard = !matches!(entry.ask.about, About::NewBill(_)) || matches!(**reply, Reply::Refused(_));
+        if !heard && entry.ask.durable && to_be_heard {
             if inner.missed.len() == MOST_MISSED {
                 inner.missed.clear();
             }

@@ -1,18 +1,37 @@
 //! Taking the HIS's answer to a work item: it must fit the question, and it is durable before it is sent.
+//!
+//! A refusal is an answer like any other, and final. Only one that speaks of the moment (busy, an error of the HIS's own)
+//! is no answer: kept, it would come back to the platform for ever, and an order that is paid could never be booked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schema::bill::BillDraft;
 use schema::ids::MessageId;
 use schema::link::{Body, PreSettle, PriceAnswer, Reply, ToInstitution, ToPlatform};
 use schema::refusal::{Code, Fault, Refusal};
 
-use crate::asks::fits_frame;
+use crate::asks::{fits_frame, is_passing};
 use crate::core::{Core, unbroken};
 use crate::journal::{Answer, Answered, AskKind};
+use crate::settings::ms;
+
+/// An HIS that names a longer wait is asked again after this one all the same.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
+
+/// What became of an answer.
+pub(crate) enum Given {
+    /// It is durable; or there was one before, which is this one.
+    Kept(Answer),
+    /// "Not now" is no answer: the item is offered again after this long.
+    PutBack(Duration),
+}
 
 /// Stores the answer and sends it. The first answer counts: a later one is acknowledged with the first.
-pub(crate) async fn give(core: &Arc<Core>, id: MessageId, reply: Reply) -> Result<Answer, Refusal> {
+pub(crate) async fn give(core: &Arc<Core>, id: MessageId, reply: Reply) -> Result<Given, Refusal> {
+    if is_passing(&reply) {
+        return put_back(core, id, &reply).await;
+    }
     if let Some(item) = core.work.item(id) {
         let faults = faults(core, &item.work, &reply).await?;
         if !faults.is_empty() {
@@ -23,7 +42,22 @@ pub(crate) async fn give(core: &Arc<Core>, id: MessageId, reply: Reply) -> Resul
         .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
     fits_frame(&payload)?;
     let core = Arc::clone(core);
-    unbroken(async move { store(&core, id, &payload).await }).await?
+    unbroken(async move { store(&core, id, &payload).await }).await?.map(Given::Kept)
+}
+
+async fn put_back(core: &Core, id: MessageId, reply: &Reply) -> Result<Given, Refusal> {
+    let Some(item) = core.work.item(id) else {
+        let before = core.journal.answered(id).await?;
+        return before.map(Given::Kept).ok_or_else(|| Refusal::new(Code::NotFound, "no such work item"));
+    };
+    let named = match reply {
+        Reply::Refused(problem) => problem.retry_after_s.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT)),
+        _ => None,
+    };
+    let wait = named.unwrap_or_else(|| ms(core.settings.work.again_ms));
+    core.work.hold(id, wait);
+    tracing::info!(trace_id = item.trace_id, message_id = %id, "the HIS cannot answer now: the work is offered again");
+    Ok(Given::PutBack(wait))
 }
 
 async fn store(core: &Core, id: MessageId, payload: &str) -> Result<Answer, Refusal> {

@@ -32,6 +32,10 @@ async fn respond(mut stream: TcpStream, status: &str, body: &str) {
     stream.write_all(text.as_bytes()).await.expect("written");
 }
 
+/// An HIS that cannot answer now.
+const BUSY: &str = r#"{"reply":{"reply":"refused","type":"urn:tongfu:refusal:OVERLOADED","status":503,"title":"忙",
+    "title_en":"busy","code":"OVERLOADED","again":"later"}}"#;
+
 #[tokio::test]
 async fn a_callback_is_repeated_until_the_his_gives_an_answer_that_fits() {
     let his = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -49,6 +53,7 @@ async fn a_callback_is_repeated_until_the_his_gives_an_answer_that_fits() {
         ("500 Internal Server Error", ""),
         ("200 OK", "not JSON"),
         ("200 OK", r#"{"reply":{"reply":"booked"}}"#),
+        ("200 OK", BUSY),
         ("200 OK", r#"{"reply":{"reply":"done"}}"#),
     ] {
         let (mut stream, _) = patiently(his.accept()).await.expect("a call");

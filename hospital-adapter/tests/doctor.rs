@@ -68,6 +68,96 @@ async fn a_closed_port_is_named_with_host_port_and_direction() {
     }
 }
 
+/// A platform of one answer: it reads a request's head, says these words and hangs up; silent without words.
+async fn answering(words: &'static str) -> (String, tokio::task::JoinHandle<()>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}/link/v1", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a request"));
+        }
+        if words.is_empty() {
+            // Holds the connection until the other side gives up.
+            let _ = stream.read_u8().await;
+        }
+        stream.write_all(words.as_bytes()).await.ok();
+    });
+    (url, serving)
+}
+
+#[tokio::test]
+async fn a_failed_upgrade_is_named_as_such_and_never_as_a_working_websocket() {
+    for (words, told) in [
+        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "HTTP 404"),
+        ("HTTP/1.0 101 Switching Protocols\r\n\r\n", "HTTP/1.1"),
+        ("HTTP/1.0 200 OK\r\n\r\nhello", "未升级为WebSocket"),
+        ("220 mail.example ESMTP\r\n", "未升级为WebSocket"),
+        ("", "超时"),
+    ] {
+        let (url, serving) = answering(words).await;
+        let site = Site::init_with(&url, "connect_timeout_ms = 1500\n").await;
+        let (healthy, report) = site.doctor().await;
+        assert!(!healthy, "{words}: {report}");
+        let websocket = check(&report, "websocket");
+        assert_eq!(websocket["verdict"], "fault", "{words}: {report}");
+        assert!(websocket["zh"].as_str().expect("a sentence").contains(told), "{told} in {websocket}");
+        assert_eq!(check(&report, "tcp")["verdict"], "ok", "{words}: {report}");
+        assert!(check(&report, "opening").is_null(), "it never came so far: {report}");
+        serving.await.expect("served");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_told_with_the_name() {
+    // A label is at most 63 characters long, so no name server has to be asked.
+    let host = format!("{}.invalid", "x".repeat(64));
+    let site = Site::init(&format!("wss://{host}/link/v1")).await;
+    let (healthy, report) = site.doctor().await;
+    assert!(!healthy);
+    let dns = check(&report, "dns");
+    assert_eq!(dns["verdict"], "fault", "{report}");
+    assert!(dns["zh"].as_str().expect("a sentence").contains(&host), "{dns}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_directory_is_told_without_blaming_the_journal() {
+    let platform = Platform::listen().await;
+    let site = Site::init(&platform.url).await;
+    // Nothing can be written under the probe's name: it is a directory.
+    let probe = site.dir.path().join("doctor.probe");
+    std::fs::create_dir(&probe).expect("made");
+    std::fs::write(site.dir.path().join("journal.db"), vec![7; 8192]).expect("written");
+    let ((healthy, report), _link) = tokio::join!(site.doctor(), platform.accept(&site.public_key));
+    assert!(!healthy, "{report}");
+    assert_eq!(check(&report, "disk")["verdict"], "fault", "{report}");
+    assert_eq!(check(&report, "journal")["verdict"], "fault", "{report}");
+    assert!(check(&report, "journal")["zh"].as_str().expect("a sentence").contains("请勿删除"), "{report}");
+    std::fs::remove_dir(&probe).expect("removed");
+
+    std::fs::remove_dir_all(site.dir.path()).expect("removed");
+    let (healthy, report) = site.doctor().await;
+    assert!(!healthy, "{report}");
+    assert!(check(&report, "disk")["zh"].as_str().expect("a sentence").contains("不存在"), "{report}");
+    assert_eq!(check(&report, "journal")["verdict"], "skipped", "no journal, no damage: {report}");
+    assert!(!site.dir.path().exists(), "looking makes nothing");
+}
+
+#[tokio::test]
+async fn a_callback_that_cannot_be_reached_is_told_with_its_address() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = closed.local_addr().expect("an address");
+    drop(closed);
+    let platform = Platform::listen().await;
+    let site = Site::init_with(&platform.url, &format!("[callback]\nurl = \"http://{address}/work\"\n")).await;
+    let ((healthy, report), _link) = tokio::join!(site.doctor(), platform.accept(&site.public_key));
+    assert!(!healthy, "{report}");
+    assert_eq!(check(&report, "his")["verdict"], "fault", "{report}");
+    assert!(check(&report, "his")["zh"].as_str().expect("a sentence").contains(&address.to_string()), "{report}");
+}
+
 #[tokio::test]
 async fn a_clock_two_minutes_off_and_an_exposed_key_are_faults() {
     let mut platform = Platform::listen().await;

@@ -86,7 +86,8 @@ async fn nonsense_is_survived_and_what_is_not_understood_is_refused() {
     assert_eq!(frame.re, Some(strange.id));
     assert!(matches!(reply, Reply::Refused(problem) if problem.code == Code::Malformed));
 
-    let wrong_way = Body::ToPlatform { ask: ToPlatform::DayList(schema::his::DayAsk { date: "x".into() }) };
+    let wrong_way =
+        Body::ToPlatform { ask: ToPlatform::DayList(schema::his::DayAsk { date: "x".into(), after: None }) };
     link.send(&Frame::signed(&platform.key, fresh_id(), None, None, &wrong_way).expect("a frame")).await;
     let (_, _, reply) = link.hear_reply().await;
     assert!(matches!(reply, Reply::Refused(problem) if problem.code == Code::Malformed));

@@ -5,6 +5,7 @@ mod common;
 use common::adapter::{Adapter, Site, read};
 use common::bill_json;
 use common::platform::Platform;
+use schema::his::DAY_PAGE;
 use schema::ids::OrderId;
 use schema::link::{Reply, ToPlatform};
 use serde_json::{Value, json};
@@ -35,14 +36,20 @@ async fn everything_under_his_needs_the_api_key() {
             let response = request.send().await.expect("answered");
             assert_eq!(response.headers()["content-type"], "application/problem+json");
             assert!(response.headers().contains_key("x-trace-id"));
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
             let (status, problem) = read(response).await;
             assert_eq!((status, &problem["code"]), (401, &json!("UNAUTHENTICATED")), "{path}");
         }
     }
-    for path in ["/livez", "/metrics", "/openapi.json", "/docs/"] {
+    for path in ["/livez", "/metrics", "/openapi.json", "/docs", "/docs/"] {
         let response = adapter.http.get(format!("{}{path}", adapter.url)).send().await.expect("answered");
         assert_eq!(response.status().as_u16(), 200, "{path} is for whoever watches and reads");
     }
+    let response = adapter.http.head(format!("{}/livez", adapter.url)).send().await.expect("answered");
+    assert_eq!(response.status().as_u16(), 200, "a look without a body");
+    let lower = format!("bearer {}", adapter.api_key);
+    let request = adapter.http.get(format!("{}/his/v1/work?wait_s=0", adapter.url)).header("authorization", lower);
+    assert_eq!(request.send().await.expect("answered").status().as_u16(), 200, "a scheme has no case");
 }
 
 #[tokio::test]
@@ -94,7 +101,9 @@ async fn bad_requests_are_refused_in_their_own_words() {
     ] {
         let url = format!("{}{path}", adapter.url);
         let request = adapter.http.request(method.parse().expect("a method"), url).bearer_auth(&adapter.api_key);
-        let (got, problem) = read(request.json(&body).send().await.expect("answered")).await;
+        let response = request.json(&body).send().await.expect("answered");
+        assert_eq!(response.headers().contains_key("allow"), status == 405, "{method} {path}");
+        let (got, problem) = read(response).await;
         assert_eq!((got, &problem["code"]), (status, &json!(code)), "{method} {path}: {problem}");
         assert_eq!(problem["trace_id"].as_str().map(str::len), Some(32), "{problem}");
     }
@@ -109,7 +118,38 @@ async fn a_trace_id_travels_up_and_comes_back() {
     let response = request.header("x-trace-id", &trace).json(&bill_json("B1")).send().await.expect("answered");
     assert_eq!(response.headers()["x-trace-id"], trace.as_str());
     let (frame, _) = link.hear_ask().await;
-    assert_eq!(frame.trace_id, Some(trace));
+    assert_eq!(frame.trace_id, Some(trace.clone()));
+    let request = adapter.http.get(format!("{}/livez", adapter.url)).header("x-trace-id", trace.to_uppercase());
+    let response = request.send().await.expect("answered");
+    assert_eq!(response.headers()["x-trace-id"], trace.as_str(), "upper case is the same trace");
+}
+
+#[tokio::test]
+async fn a_day_of_many_orders_is_fetched_page_by_page() {
+    let (platform, site, adapter) = started().await;
+    let mut link = platform.accept(&site.public_key).await;
+    let order = |number: usize| {
+        let order_id = OrderId::from_uuid(uuid::Uuid::from_u128(number as u128));
+        json!({ "order_id": order_id, "bill_no": format!("B{number}"), "state": "paid", "amount_fen": 1,
+            "refunded_fen": 0, "created_at_us": number, "updated_at_us": number })
+    };
+    let page = |numbers: std::ops::Range<usize>| Reply::Orders {
+        orders: numbers.map(|number| serde_json::from_value(order(number)).expect("an order")).collect(),
+    };
+    let platform_side = async {
+        let mut asked = Vec::new();
+        for numbers in [0..DAY_PAGE, DAY_PAGE..2 * DAY_PAGE, 0..0] {
+            let (frame, ask) = link.hear_ask().await;
+            let ToPlatform::DayList(day) = ask else { unreachable!("a day was due") };
+            asked.push(day.after);
+            link.reply(&frame, page(numbers)).await;
+        }
+        asked
+    };
+    let (asked, (status, orders)) = tokio::join!(platform_side, adapter.get("/his/v1/orders?date=2026-02-28"));
+    let last = |number: usize| Some(OrderId::from_uuid(uuid::Uuid::from_u128(number as u128)));
+    assert_eq!(asked, [None, last(DAY_PAGE - 1), last(2 * DAY_PAGE - 1)]);
+    assert_eq!((status, orders), (200, (0..2 * DAY_PAGE).map(order).collect()));
 }
 
 #[tokio::test]

@@ -162,6 +162,75 @@ async fn a_busy_platform_gets_the_bill_again_with_the_same_id() {
 }
 
 #[tokio::test]
+async fn a_bill_that_was_refused_is_asked_anew_with_the_same_or_other_content() {
+    let platform = Platform::listen().await;
+    let site = Site::init(&platform.url).await;
+    let adapter = site.start().await;
+    let mut link = platform.accept(&site.public_key).await;
+    let refusal = |code: Code| Reply::Refused(Refusal::new(code, "test").problem(None));
+    assert_eq!(adapter.post("/his/v1/bills", &bill_json("B1")).await.0, 202);
+    let (first, _) = link.hear_ask().await;
+    link.reply(&first, refusal(Code::InstitutionUnknown)).await;
+    adapter.all_replied().await;
+    let (status, problem) = adapter.post("/his/v1/bills", &bill_json("B1")).await;
+    assert_eq!((status, &problem["code"]), (403, &json!("INSTITUTION_UNKNOWN")), "the refusal is heard first");
+
+    let same = bill_json("B1");
+    let (again, second) = tokio::join!(adapter.post("/his/v1/bills", &same), async {
+        let (second, _) = link.hear_ask().await;
+        link.reply(&second, refusal(Code::Invalid)).await;
+        second
+    });
+    assert_ne!(second.id, first.id, "a new question");
+    assert_eq!((again.0, &again.1["code"]), (422, &json!("INVALID")), "and its answer is waited for");
+
+    let mut other = bill_json("B1");
+    other["visit"]["dept_name"] = json!("外科");
+    assert_eq!(adapter.post("/his/v1/bills", &other).await.0, 202, "what was refused fixes no content");
+    let (third, ask) = link.hear_ask().await;
+    assert!(matches!(ask, ToPlatform::Bill(draft) if draft.visit.dept_name == "外科"));
+    link.reply(&third, Reply::Done).await;
+    adapter.all_replied().await;
+    assert_eq!(adapter.post("/his/v1/bills", &other).await.0, 202);
+    let (status, problem) = adapter.post("/his/v1/bills", &bill_json("B1")).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("BILL_CHANGED")), "what was taken does");
+}
+
+#[tokio::test]
+async fn a_busy_his_is_offered_the_work_again_and_any_other_refusal_is_final() {
+    let platform = Platform::listen().await;
+    let site = Site::init(&platform.url).await;
+    let adapter = site.start().await;
+    let mut link = platform.accept(&site.public_key).await;
+    let refused = |code: Code| {
+        let mut reply = serde_json::to_value(Refusal::new(code, "test").after_s(1).problem(None)).expect("serialises");
+        reply["reply"] = json!("refused");
+        reply
+    };
+    let id = fresh_id();
+    link.ask(id, release("B1")).await;
+    for code in [Code::Overloaded, Code::Internal] {
+        let items = adapter.work().await;
+        assert_eq!(items[0]["id"], json!(id), "under the same id");
+        let (status, put_back) = adapter.answer(&items[0], refused(code)).await;
+        assert_eq!((status, &put_back["offered_again_after_ms"]), (202, &json!(1000)), "{put_back}");
+    }
+    let items = adapter.work().await;
+    assert_eq!(adapter.answer(&items[0], json!({ "reply": "done" })).await.0, 200);
+    let (_, frame, reply) = link.hear_reply().await;
+    assert_eq!((frame.re, reply), (Some(id), Reply::Done), "the platform has heard of no refusal");
+    assert_eq!(adapter.answer(&items[0], refused(Code::Overloaded)).await.0, 200, "answered is answered");
+
+    let id = fresh_id();
+    link.ask(id, release("B2")).await;
+    let items = adapter.work().await;
+    assert_eq!(adapter.answer(&items[0], refused(Code::HospitalRefused)).await.0, 200);
+    let (_, frame, reply) = link.hear_reply().await;
+    assert_eq!(frame.re, Some(id));
+    assert!(matches!(reply, Reply::Refused(problem) if problem.code == Code::HospitalRefused));
+}
+
+#[tokio::test]
 async fn work_survives_sigkill_before_and_after_its_answer() {
     let platform = Platform::listen().await;
     let site = Site::init(&platform.url).await;

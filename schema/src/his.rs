@@ -13,6 +13,10 @@
 //! | `GET /his/v1/work?wait_s=25&most=10` | long poll: [`WorkItem`]s, each until answered |
 //! | `POST /his/v1/work/{id}/answer` [`WorkAnswer`] | answered once by id; repeats get the first acknowledgement |
 //!
+//! An answer is final, a refusal too: it is what the platform hears, and a later answer changes nothing. The one
+//! exception is a refusal that speaks of the moment and not of the question (`again` is `later`, or the code is
+//! `INTERNAL` or `OUTCOME_UNKNOWN`): it is acknowledged with 202, not kept, and the item is offered again after a while.
+//!
 //! Refusals are problem details (see [`crate::refusal`]). All times are microseconds UTC, all amounts fen.
 
 use serde::{Deserialize, Serialize};
@@ -125,7 +129,14 @@ pub struct OrderView {
 pub struct DayAsk {
     /// `YYYY-MM-DD`.
     pub date: String,
+    /// The last order of the page before; absent for the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    pub after: Option<OrderId>,
 }
+
+/// Orders of one page of a day's list, so that a page fits into one frame of the link. A shorter page is the last.
+pub const DAY_PAGE: usize = 1000;
 
 /// Bind a visit card to the insured person who stands at the window with card and password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -170,7 +181,8 @@ pub struct WorkItem {
     pub work: crate::link::ToInstitution,
 }
 
-/// The HIS's answer to a work item: any [`Reply`](crate::link::Reply) that fits the question.
+/// The HIS's answer to a work item: any [`Reply`](crate::link::Reply) that fits the question, or a refusal. A refusal with
+/// `again: later` (or code `INTERNAL` or `OUTCOME_UNKNOWN`) is not kept: the item is offered again. Every other one is final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkAnswer {
     /// The answer.

@@ -16,6 +16,7 @@
 //! | [`mobile`] | the phone's API |
 //! | [`event`] | the records published for reconciliation |
 //! | [`refusal`] | every "no", with what happened to the money and what to do |
+//! | [`openapi`] | what every documented operation says alike |
 
 pub mod bill;
 pub mod event;
@@ -24,6 +25,7 @@ pub mod ids;
 pub mod link;
 pub mod mobile;
 pub mod money;
+pub mod openapi;
 pub mod personal;
 pub mod refusal;
 pub mod seal;

@@ -188,7 +188,7 @@ pub enum ToPlatform {
     Refund(his::RefundAsk),
     /// One order: [`Reply::Orders`] with one row.
     OrderQuery(BillNamed),
-    /// The orders of one day: [`Reply::Orders`].
+    /// One page of the orders of one day: [`Reply::Orders`].
     DayList(his::DayAsk),
     /// Bind a visit card to an insured person present with card and password: [`Reply::Done`].
     BindVisitCard(his::VisitCardBinding),

@@ -5,7 +5,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Whether the same request can succeed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,7 +43,7 @@ impl Fault {
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $again:ident, $zh:literal, $en:literal;)*) => {
         /// The stable code of a refusal.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code {
             $($(#[$doc])* #[doc = ""] #[doc = $zh] #[doc = ""] #[doc = $en] #[serde(rename = $code)] $name,)*
         }
@@ -196,6 +198,22 @@ codes! {
         "Something failed on our side. The order shows what happened to the money; do not pay again. Look at it and quote the trace id to support.";
 }
 
+/// By hand, because the derive does not see names that a macro gives: what a document lists is what the wire says.
+impl PartialSchema for Code {
+    fn schema() -> RefOr<Schema> {
+        let line = |code: &Code| format!("- `{code}` ({}): {} / {}", code.status(), code.zh(), code.en());
+        let table: Vec<String> = Code::ALL.iter().map(line).collect();
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(format!("The stable code of a refusal.\n\n{}", table.join("\n"))))
+            .enum_values(Some(Code::ALL.iter().map(|code| code.as_str())))
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for Code {}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -308,6 +326,13 @@ mod tests {
             assert!(code.en().ends_with('.'), "{code}");
             assert!((400..=599).contains(&code.status()), "{code}");
         }
+    }
+
+    #[test]
+    fn the_schema_lists_exactly_what_the_wire_says() {
+        let wire: Vec<_> = Code::ALL.iter().map(|code| serde_json::to_value(code).expect("serialises")).collect();
+        assert_eq!(serde_json::to_value(Code::schema()).expect("serialises")["enum"], serde_json::Value::from(wire));
+        assert_eq!(Code::name(), "Code");
     }
 
     #[test]

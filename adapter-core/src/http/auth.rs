@@ -19,7 +19,10 @@ pub(crate) async fn middleware(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = shown.and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
+    let token = shown
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim());
     if !token.is_some_and(|token| core.api_key.is(token)) {
         // A response and not an error, so that it passes back through the other middleware as every answer does.
         let refused = Refused::code(Code::Unauthenticated, "no API key or a wrong one", &trace).error_response();

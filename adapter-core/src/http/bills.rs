@@ -25,7 +25,8 @@ pub(crate) struct BillAccepted {
 }
 
 /// A new bill: 202 once it is durable here. The same bill again is harmless; the same number with other content is
-/// refused. If the platform has refused the bill meanwhile, its refusal is the answer.
+/// refused. If the platform has refused the bill meanwhile, its refusal is the answer, once; posted again after that, with
+/// the same content or with other, the bill is sent to the platform anew.
 #[utoipa::path(
     post, path = "/his/v1/bills", tag = "bills",
     request_body = BillDraft,

@@ -1,8 +1,16 @@
 //! The HIS face as OpenAPI 3.1 at `/openapi.json`, and as a page at `/docs/` that needs no network.
 
-use actix_web::web::ServiceConfig;
+use actix_web::HttpResponse;
+use actix_web::http::header::LOCATION;
+use actix_web::web::{self, ServiceConfig};
+use schema::his::{WorkAnswer, WorkItem};
+use schema::openapi::EveryOperation;
+use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::openapi::{Content, PathsBuilder, Ref, Required};
+use utoipa::{Modify, OpenApi, ToSchema};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::{bills, orders, refunds, visit_cards, work};
@@ -30,7 +38,7 @@ use super::{bills, orders, refunds, visit_cards, work};
         work::answer,
     ),
     components(schemas(schema::refusal::Problem)),
-    modifiers(&ApiKey),
+    modifiers(&ApiKey, &EveryOperation, &Callback),
     security(("api_key" = [])),
 )]
 pub(super) struct HisFace;
@@ -44,40 +52,146 @@ impl Modify for ApiKey {
     }
 }
 
+/// What is POSTed to an HIS that would rather be called than poll (`callback.url`).
+struct Callback;
+
+impl Modify for Callback {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let work = PathItem::new(HttpMethod::Post, work_pushed());
+        document.webhooks = Some(PathsBuilder::new().path("work", work).build());
+    }
+}
+
+fn work_pushed() -> Operation {
+    fn json<T: ToSchema>() -> Content {
+        Content::new(Some(Ref::from_schema_name(T::name())))
+    }
+    let item = RequestBodyBuilder::new()
+        .description(Some("任务，与长轮询取得的相同 / the item, as a poll would bring it"))
+        .content("application/json", json::<WorkItem>())
+        .required(Some(Required::True))
+        .build();
+    let answer = ResponseBuilder::new()
+        .description("答复 / the answer, as it would be POSTed to /his/v1/work/{id}/answer")
+        .content("application/json", json::<WorkAnswer>())
+        .build();
+    let again =
+        ResponseBuilder::new().description("稍后以同一编号再次调用 / called again later, with the same id").build();
+    OperationBuilder::new()
+        .tag("work")
+        .operation_id(Some("work_callback"))
+        .summary(Some("回调：适配器向HIS推送任务 / work by callback, in place of the long poll"))
+        .description(Some(
+            "设置 callback.url 后启用；适配器以 `Authorization: Bearer <API密钥>` 与 `X-Trace-Id` 调用。除合用的2xx答复外，均会重试；\
+             `again` 为 `later`（或代码为 `INTERNAL`、`OUTCOME_UNKNOWN`）的拒绝也会重试，其余拒绝为最终答复。 / Used when \
+             callback.url is set, with the API key as bearer token and the trace in `X-Trace-Id`. Repeated until a 2xx with an \
+             answer that fits came. A refusal with `again` `later` (or code `INTERNAL` or `OUTCOME_UNKNOWN`) is repeated too; \
+             every other refusal is the final answer.",
+        ))
+        .request_body(Some(item))
+        .response("200", answer)
+        .response("default", again)
+        .build()
+}
+
 pub(super) fn configure(config: &mut ServiceConfig) {
-    config.service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", HisFace::openapi()));
+    let there = || async { HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish() };
+    config
+        .service(web::resource("/docs").route(web::get().to(there)))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", HisFace::openapi()));
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use schema::refusal::Code;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::http::routes::{HIS, HIS_FACE};
 
     /// The table of `schema::his`, which is the contract with HIS vendors.
-    const CONTRACT: &[(&str, &str)] = &[
-        ("/his/v1/bills", "post"),
-        ("/his/v1/bills/{bill_no}/withdraw", "post"),
-        ("/his/v1/bills/{bill_no}/claim", "post"),
-        ("/his/v1/bills/{bill_no}/order", "get"),
-        ("/his/v1/orders", "get"),
-        ("/his/v1/refunds", "post"),
-        ("/his/v1/refunds/{refund_no}", "get"),
-        ("/his/v1/visit-cards", "post"),
-        ("/his/v1/work", "get"),
-        ("/his/v1/work/{id}/answer", "post"),
+    const CONTRACT: &[&str] = &[
+        "POST /his/v1/bills",
+        "POST /his/v1/bills/{bill_no}/withdraw",
+        "POST /his/v1/bills/{bill_no}/claim",
+        "GET /his/v1/bills/{bill_no}/order",
+        "GET /his/v1/orders",
+        "POST /his/v1/refunds",
+        "GET /his/v1/refunds/{refund_no}",
+        "POST /his/v1/visit-cards",
+        "GET /his/v1/work",
+        "POST /his/v1/work/{id}/answer",
     ];
 
-    #[test]
-    fn the_document_lists_exactly_the_contract() {
-        let document = serde_json::to_value(HisFace::openapi()).expect("serialises");
-        assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"));
-        let mut listed: Vec<(String, String)> = Vec::new();
+    fn document() -> Value {
+        serde_json::to_value(HisFace::openapi()).expect("serialises")
+    }
+
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let mut operations = Vec::new();
         for (path, methods) in document["paths"].as_object().expect("paths") {
-            listed.extend(methods.as_object().expect("methods").keys().map(|method| (path.clone(), method.clone())));
+            for (method, operation) in methods.as_object().expect("methods") {
+                operations.push((format!("{} {path}", method.to_uppercase()), operation));
+            }
         }
-        listed.sort();
-        let mut contract: Vec<(String, String)> =
-            CONTRACT.iter().map(|(path, method)| ((*path).to_owned(), (*method).to_owned())).collect();
-        contract.sort();
+        operations
+    }
+
+    #[test]
+    fn the_document_and_the_url_table_list_exactly_the_contract() {
+        let document = document();
+        assert!(document["openapi"].as_str().expect("a version").starts_with("3.1"));
+        let contract: BTreeSet<String> = CONTRACT.iter().map(|&call| call.to_owned()).collect();
+        let listed: BTreeSet<String> = operations(&document).into_iter().map(|(call, _)| call).collect();
         assert_eq!(listed, contract);
+        let routed: BTreeSet<String> = HIS_FACE.iter().map(|(path, method)| format!("{method} {HIS}{path}")).collect();
+        assert_eq!(routed, contract);
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own_and_says_how_it_refuses() {
+        let document = document();
+        let operations = operations(&document);
+        let ids: BTreeSet<&str> =
+            operations.iter().map(|(call, operation)| operation["operationId"].as_str().expect(call)).collect();
+        assert_eq!(ids.len(), operations.len(), "{ids:?}");
+        for (call, operation) in operations {
+            for status in ["4XX", "5XX"] {
+                let response = &operation["responses"][status];
+                assert_eq!(
+                    response["content"],
+                    json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } }),
+                    "{call} {status}"
+                );
+                assert!(response["headers"].get("Retry-After").is_some(), "{call} {status}");
+            }
+            assert!(operation["responses"]["4XX"]["headers"].get("Allow").is_some(), "{call}");
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                assert!(response["headers"].get("X-Trace-Id").is_some(), "{call} {status}");
+            }
+            let parameters = operation["parameters"].as_array().expect("parameters");
+            assert!(parameters.iter().any(|it| it["name"] == "X-Trace-Id" && it["in"] == "header"), "{call}");
+        }
+    }
+
+    #[test]
+    fn the_codes_of_refusals_are_those_of_the_wire() {
+        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(document()["components"]["schemas"]["Code"]["enum"], json!(codes));
+    }
+
+    #[test]
+    fn the_callback_is_documented_and_everything_it_names_is_there() {
+        let document = document();
+        let call = &document["webhooks"]["work"]["post"];
+        let schema = |content: &Value| content["content"]["application/json"]["schema"]["$ref"].clone();
+        for (named, wanted) in
+            [(schema(&call["requestBody"]), "WorkItem"), (schema(&call["responses"]["200"]), "WorkAnswer")]
+        {
+            assert_eq!(named, format!("#/components/schemas/{wanted}"));
+            assert!(document["components"]["schemas"].get(wanted).is_some(), "{wanted}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Orders as their institution may see them: asked of the platform each time, never remembered here.
 
 use actix_web::web;
-use schema::his::{DayAsk, OrderView};
+use schema::his::{DAY_PAGE, DayAsk, OrderView};
 use schema::link::{Reply, ToPlatform};
 use schema::refusal::{Code, Fault, Refusal};
 use serde::Deserialize;
@@ -66,9 +66,15 @@ pub(crate) async fn of_day(
         let fault = Fault::new("date", "须为YYYY-MM-DD格式的日期", "must be a date as YYYY-MM-DD");
         return Err(refused(Refusal::faulty(Code::Invalid, vec![fault])));
     }
-    let reply = asks::passing(&core, &ToPlatform::DayList(DayAsk { date }), trace.id()).await.map_err(refused)?;
-    match &*reply {
-        Reply::Orders { orders } => Ok(web::Json(orders.clone())),
-        other => Err(unexpected(other, &trace)),
+    let mut all: Vec<OrderView> = Vec::new();
+    loop {
+        let after = all.last().map(|order| order.order_id);
+        let ask = ToPlatform::DayList(DayAsk { date: date.clone(), after });
+        let reply = asks::passing(&core, &ask, trace.id()).await.map_err(refused)?;
+        let Reply::Orders { orders } = &*reply else { return Err(unexpected(&reply, &trace)) };
+        all.extend_from_slice(orders);
+        if orders.len() < DAY_PAGE {
+            return Ok(web::Json(all));
+        }
     }
 }

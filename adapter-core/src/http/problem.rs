@@ -3,8 +3,9 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER};
+use actix_web::http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
+use schema::openapi::PROBLEM_JSON;
 use schema::refusal::{Code, Problem, Refusal};
 
 use super::trace::Trace;
@@ -45,9 +46,12 @@ impl ResponseError for Refused {
     fn error_response(&self) -> HttpResponse {
         let body = serde_json::to_string(&self.0).unwrap_or_default();
         let mut response = HttpResponse::build(self.status_code());
-        response.content_type("application/problem+json");
+        response.content_type(PROBLEM_JSON);
         if let Some(seconds) = self.0.retry_after_s {
             response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if self.status_code() == StatusCode::UNAUTHORIZED {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
         response.body(body)
     }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix_web::dev::Server;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, ResponseError as _, web};
+use actix_web::{App, HttpMessage as _, HttpRequest, HttpResponse, HttpServer, Resource, ResponseError as _, web};
 use schema::refusal::{Code, Fault, Refusal};
 
 use super::problem::Refused;
@@ -23,7 +24,7 @@ pub(crate) fn serve(core: &Arc<Core>) -> io::Result<(Server, SocketAddr)> {
             .app_data(web::QueryConfig::default().error_handler(|error, request| unread("query", &error, request)))
             .app_data(web::PathConfig::default().error_handler(|error, request| unread("path", &error, request)))
             .wrap(from_fn(trace::middleware))
-            .configure(table)
+            .configure(configure)
             .default_service(web::to(not_found))
     })
     // One thread serves one hospital; many adapters may share a machine.
@@ -35,31 +36,64 @@ pub(crate) fn serve(core: &Arc<Core>) -> io::Result<(Server, SocketAddr)> {
     Ok((server.run(), address))
 }
 
-fn table(config: &mut web::ServiceConfig) {
-    let refused = || web::to(not_allowed);
+/// The scope that needs the API key.
+pub(super) const HIS: &str = "/his/v1";
+
+macro_rules! his_face {
+    ($($path:literal { $method:ident $handler:path })+) => {
+        /// The HIS's addresses below [`HIS`] with their methods, to be compared with the document.
+        #[cfg(test)]
+        pub(super) const HIS_FACE: &[(&str, &str)] = &[$(($path, stringify!($method))),+];
+
+        fn his_face(config: &mut web::ServiceConfig) {
+            $(config.service(
+                resource($path, &[stringify!($method)]).route(his_face!(@$method).to($handler))
+            );)+
+        }
+    };
+    (@GET) => { web::get() };
+    (@POST) => { web::post() };
+}
+
+his_face! {
+    "/bills" { POST bills::post }
+    "/bills/{bill_no}/withdraw" { POST bills::withdraw }
+    "/bills/{bill_no}/claim" { POST bills::claim }
+    "/bills/{bill_no}/order" { GET orders::of_bill }
+    "/orders" { GET orders::of_day }
+    "/refunds" { POST refunds::post }
+    "/refunds/{refund_no}" { GET refunds::get }
+    "/visit-cards" { POST visit_cards::post }
+    "/work" { GET work::poll }
+    "/work/{id}/answer" { POST work::answer }
+}
+
+fn configure(config: &mut web::ServiceConfig) {
+    let looked_at = &["GET", "HEAD"];
     // — who watches the adapter —
     config
-        .service(web::resource("/livez").get(health::livez).default_service(refused()))
-        .service(web::resource("/readyz").get(health::readyz).default_service(refused()))
-        .service(web::resource("/metrics").get(health::metrics).default_service(refused()));
+        .service(resource("/livez", looked_at).route(web::get().to(health::livez)).route(web::head().to(health::livez)))
+        .service(
+            resource("/readyz", looked_at).route(web::get().to(health::readyz)).route(web::head().to(health::readyz)),
+        )
+        .service(resource("/metrics", &["GET"]).route(web::get().to(health::metrics)));
     // — who reads the manual —
     openapi::configure(config);
     // — the HIS —
     config.service(
-        web::scope("/his/v1")
-            .wrap(from_fn(auth::middleware))
-            .service(web::resource("/bills").post(bills::post).default_service(refused()))
-            .service(web::resource("/bills/{bill_no}/withdraw").post(bills::withdraw).default_service(refused()))
-            .service(web::resource("/bills/{bill_no}/claim").post(bills::claim).default_service(refused()))
-            .service(web::resource("/bills/{bill_no}/order").get(orders::of_bill).default_service(refused()))
-            .service(web::resource("/orders").get(orders::of_day).default_service(refused()))
-            .service(web::resource("/refunds").post(refunds::post).default_service(refused()))
-            .service(web::resource("/refunds/{refund_no}").get(refunds::get).default_service(refused()))
-            .service(web::resource("/visit-cards").post(visit_cards::post).default_service(refused()))
-            .service(web::resource("/work").get(work::poll).default_service(refused()))
-            .service(web::resource("/work/{id}/answer").post(work::answer).default_service(refused()))
-            .default_service(web::to(not_found)),
+        web::scope(HIS).wrap(from_fn(auth::middleware)).configure(his_face).default_service(web::to(not_found)),
     );
+}
+
+/// An address; every method that is not its own is refused with those that are.
+fn resource(path: &str, methods: &'static [&'static str]) -> Resource {
+    web::resource(path).default_service(web::to(move |trace: Trace| async move {
+        let mut refused = Refused::code(Code::MethodNotAllowed, "no such method here", &trace).error_response();
+        if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
+            refused.headers_mut().insert(ALLOW, methods);
+        }
+        refused
+    }))
 }
 
 /// An address that does not read is refused like a body that does not.
@@ -73,8 +107,4 @@ fn unread(at: &str, error: &dyn std::fmt::Display, request: &HttpRequest) -> act
 
 async fn not_found(trace: Trace) -> HttpResponse {
     Refused::code(Code::NotFound, "no such address", &trace).error_response()
-}
-
-async fn not_allowed(trace: Trace) -> HttpResponse {
-    Refused::code(Code::MethodNotAllowed, "no such method here", &trace).error_response()
 }

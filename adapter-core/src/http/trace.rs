@@ -22,9 +22,10 @@ impl Trace {
         &self.0
     }
 
+    /// A trace id as a HIS may give it, in either case; all zeros name no trace.
     fn read(text: &str) -> Option<Trace> {
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == 32 && text.bytes().all(hex)).then(|| Trace(text.to_owned()))
+        let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (hex && text.bytes().any(|byte| byte != b'0')).then(|| Trace(text.to_ascii_lowercase()))
     }
 }
 

@@ -16,7 +16,7 @@ use super::problem::Refused;
 use super::trace::{HEADER, Trace};
 use crate::core::Core;
 use crate::settings::ms;
-use crate::work_answer;
+use crate::work_answer::{self, Given};
 
 /// The answer is durable; the first one counts, and every repeat is acknowledged with these same words.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +26,20 @@ pub(crate) struct WorkAcknowledged {
     id: MessageId,
     /// When its first answer came: microseconds UTC.
     answered_at_us: i64,
+}
+
+/// The refusal spoke of the moment, not of the question: it is not kept, and the item is offered again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct WorkPutBack {
+    /// The item.
+    #[schema(value_type = String, format = Uuid)]
+    id: MessageId,
+    /// It is offered again after this many milliseconds, under the same id.
+    offered_again_after_ms: u64,
+    /// What that means, in Chinese.
+    title: &'static str,
+    /// The same in English.
+    title_en: &'static str,
 }
 
 /// `?wait_s=25&most=10`
@@ -76,12 +90,17 @@ pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<P
 }
 
 /// Answers an item. The first answer counts; repeats get the first acknowledgement.
+///
+/// A refusal is final like every answer, unless it says "not now": with `again` `later`, or code `INTERNAL` or
+/// `OUTCOME_UNKNOWN`, it is acknowledged with 202 and not kept, and the item is offered again after `retry_after_s` (at
+/// most 300), or after the adapter's `work.again_ms`.
 #[utoipa::path(
     post, path = "/his/v1/work/{id}/answer", tag = "work",
     params(("id" = String, Path, description = "任务编号 / the item's id")),
     request_body = WorkAnswer,
     responses(
-        (status = 200, body = WorkAcknowledged),
+        (status = 200, description = "已保存 / durable", body = WorkAcknowledged),
+        (status = 202, description = "未保存，稍后再次下发 / not kept, offered again", body = WorkPutBack),
         (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
@@ -97,7 +116,17 @@ pub(crate) async fn answer(
         return Err(Refused::code(Code::NotFound, "the id is no uuid", &trace));
     };
     let answer: WorkAnswer = body::read(&core, body).await.map_err(refused)?;
-    let done = work_answer::give(&core, id, answer.reply).await.map_err(refused)?;
+    let done = match work_answer::give(&core, id, answer.reply).await.map_err(refused)? {
+        Given::Kept(done) => done,
+        Given::PutBack(wait) => {
+            return Ok(HttpResponse::Accepted().json(WorkPutBack {
+                id,
+                offered_again_after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                title: "未作为最终答复保存：该任务将再次下发，请届时重新答复。",
+                title_en: "Not kept as the answer: the item is offered again, and is to be answered then.",
+            }));
+        }
+    };
     let mut response = HttpResponse::Ok();
     if let Some(work_trace) = &done.trace_id {
         response.insert_header((HEADER, work_trace.as_str()));

@@ -86,8 +86,9 @@ pub struct NewAsk {
     pub payload: Arc<str>,
     /// Its trace.
     pub trace_id: String,
-    /// Whether an ask that was answered already is to be asked anew, under a new id.
-    pub anew: bool,
+    /// The latest ask about this number, if its reply does not settle the matter: it is asked anew under a new id, and if
+    /// that reply was a refusal with other content too.
+    pub after: Option<MessageId>,
 }
 
 /// What became of an ask that was to be stored.
@@ -102,8 +103,13 @@ pub enum Asked {
         /// The reply.
         reply: Option<String>,
     },
-    /// The number is there with other content.
-    Changed,
+    /// The number is there with other content, under this id; with its reply as JSON text, if one came.
+    Changed {
+        /// The id under which the other content is asked.
+        id: MessageId,
+        /// The reply to it.
+        reply: Option<String>,
+    },
 }
 
 /// Work to be stored.
@@ -288,15 +294,13 @@ impl Journal {
             trace_id: ask.trace_id.clone(),
             asked_us: self.shared.clock.now_us(),
         };
-        let (anew, fixed) = (ask.anew, ask.kind.number_fixes_content());
-        let outcome = self.command(|answer| Command::Ask { row, anew, fixed, answer }).await?;
+        let (after, fixed) = (ask.after, ask.kind.number_fixes_content());
+        let outcome = self.command(|answer| Command::Ask { row, after, fixed, answer }).await?;
+        let open = |reply: Option<Vec<u8>>| reply.map(|sealed| self.open_text(rows::REPLY, sealed)).transpose();
         Ok(match outcome {
             writer::AskOutcome::Stored => Asked::Stored(ask.id),
-            writer::AskOutcome::Changed => Asked::Changed,
-            writer::AskOutcome::Already { id, reply } => {
-                let reply = reply.map(|sealed| self.open_text(rows::REPLY, sealed)).transpose()?;
-                Asked::Already { id, reply }
-            }
+            writer::AskOutcome::Changed { id, reply } => Asked::Changed { id, reply: open(reply)? },
+            writer::AskOutcome::Already { id, reply } => Asked::Already { id, reply: open(reply)? },
         })
     }
 
@@ -333,6 +337,11 @@ impl Journal {
             writer::AnswerOutcome::Before(row) => Answered::Before(self.shared.reader.answer(row)?),
             writer::AnswerOutcome::Unknown => Answered::Unknown,
         })
+    }
+
+    /// The answer that was given to work; none while it waits, or if there is no such work.
+    pub async fn answered(&self, re: MessageId) -> Result<Option<Answer>, JournalFault> {
+        self.read(move |reader| reader.answered(re)).await
     }
 
     /// Forgets what was answered before `before_us`; returns how many rows went.

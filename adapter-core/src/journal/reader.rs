@@ -49,6 +49,16 @@ impl Reader {
         })
     }
 
+    pub(super) fn answered(&self, re: MessageId) -> Result<Option<Answer>, JournalFault> {
+        let row: Option<AnswerRow> = work::table
+            .filter(work::id.eq(re.to_vec()))
+            .filter(work::answer.is_not_null())
+            .select(AnswerRow::as_select())
+            .first(&mut *self.connection())
+            .optional()?;
+        row.map(|row| self.answer(row)).transpose()
+    }
+
     /// Asks SQLite whether the file is whole, and opens one row of each table.
     pub(super) fn check(&self) -> Result<(), JournalFault> {
         #[derive(diesel::QueryableByName)]

@@ -14,7 +14,7 @@ fn ask(kind: AskKind, subject: &str, payload: &str) -> NewAsk {
         subject: subject.into(),
         payload: payload.into(),
         trace_id: "t".into(),
-        anew: false,
+        after: None,
     }
 }
 
@@ -26,11 +26,20 @@ async fn the_same_bill_is_one_ask_and_other_content_is_refused() {
     assert_eq!(journal.ask(&first).await.expect("asked"), Asked::Stored(first.id));
     let again = journal.ask(&ask(AskKind::Bill, "B1", "one")).await.expect("asked");
     assert_eq!(again, Asked::Already { id: first.id, reply: None });
-    assert_eq!(journal.ask(&ask(AskKind::Bill, "B1", "two")).await.expect("asked"), Asked::Changed);
+    let other = ask(AskKind::Bill, "B1", "two");
+    let changed = |reply: Option<&str>| Asked::Changed { id: first.id, reply: reply.map(str::to_owned) };
+    assert_eq!(journal.ask(&other).await.expect("asked"), changed(None));
+    let after = NewAsk { after: Some(first.id), ..other };
+    assert_eq!(journal.ask(&after).await.expect("asked"), changed(None), "what waits is not overtaken");
     assert!(journal.replied(first.id, "done").await.expect("replied"));
     assert!(!journal.replied(first.id, "refused").await.expect("replied"), "the first reply wins");
     let again = journal.ask(&ask(AskKind::Bill, "B1", "one")).await.expect("asked");
     assert_eq!(again, Asked::Already { id: first.id, reply: Some("done".into()) });
+    assert_eq!(journal.ask(&NewAsk { after: None, ..after.clone() }).await.expect("asked"), changed(Some("done")));
+    assert_eq!(journal.ask(&after).await.expect("asked"), Asked::Stored(after.id), "whoever saw that reply may go on");
+    let late = NewAsk { after: Some(first.id), ..ask(AskKind::Bill, "B1", "three") };
+    let known = journal.ask(&late).await.expect("asked");
+    assert_eq!(known, Asked::Changed { id: after.id, reply: None }, "but not twice");
 }
 
 #[tokio::test]
@@ -39,7 +48,7 @@ async fn a_claim_is_asked_anew_only_when_it_was_answered() {
     let journal = open(&dir.path().join("j.db"));
     let first = ask(AskKind::Claim, "B1", "claim");
     journal.ask(&first).await.expect("asked");
-    let anew = NewAsk { anew: true, ..ask(AskKind::Claim, "B1", "claim") };
+    let anew = NewAsk { after: Some(first.id), ..ask(AskKind::Claim, "B1", "claim") };
     assert_eq!(journal.ask(&anew).await.expect("asked"), Asked::Already { id: first.id, reply: None });
     journal.replied(first.id, "in progress").await.expect("replied");
     assert_eq!(journal.ask(&anew).await.expect("asked"), Asked::Stored(anew.id));

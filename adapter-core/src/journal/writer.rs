@@ -22,7 +22,7 @@ type Reply<T> = oneshot::Sender<Result<T, JournalFault>>;
 pub(super) enum AskOutcome {
     Stored,
     Already { id: MessageId, reply: Option<Vec<u8>> },
-    Changed,
+    Changed { id: MessageId, reply: Option<Vec<u8>> },
 }
 
 pub(super) enum ReceiveOutcome {
@@ -38,7 +38,7 @@ pub(super) enum AnswerOutcome {
 }
 
 pub(super) enum Command {
-    Ask { row: NewAskRow, anew: bool, fixed: bool, answer: Reply<AskOutcome> },
+    Ask { row: NewAskRow, after: Option<MessageId>, fixed: bool, answer: Reply<AskOutcome> },
     Replied { id: MessageId, reply: Vec<u8>, at: i64, answer: Reply<bool> },
     Receive { row: NewWorkRow, answer: Reply<ReceiveOutcome> },
     Answer { re: MessageId, id: MessageId, payload: Vec<u8>, at: i64, answer: Reply<AnswerOutcome> },
@@ -104,7 +104,7 @@ fn write(connection: &mut SqliteConnection, batch: Vec<Job>) {
 
 fn apply(connection: &mut SqliteConnection, command: Command, tells: &mut Vec<Tell>) -> QueryResult<()> {
     tells.push(match command {
-        Command::Ask { row, anew, fixed, answer } => tell(answer, ask(connection, &row, anew, fixed)?),
+        Command::Ask { row, after, fixed, answer } => tell(answer, ask(connection, &row, after, fixed)?),
         Command::Replied { id, reply, at, answer } => {
             let changed = diesel::update(asks::table.filter(asks::id.eq(id.to_vec())).filter(asks::reply.is_null()))
                 .set((asks::reply.eq(reply), asks::replied_us.eq(at)))
@@ -132,7 +132,12 @@ fn apply(connection: &mut SqliteConnection, command: Command, tells: &mut Vec<Te
     Ok(())
 }
 
-fn ask(connection: &mut SqliteConnection, row: &NewAskRow, anew: bool, fixed: bool) -> QueryResult<AskOutcome> {
+fn ask(
+    connection: &mut SqliteConnection,
+    row: &NewAskRow,
+    after: Option<MessageId>,
+    fixed: bool,
+) -> QueryResult<AskOutcome> {
     type Known = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
     let known: Option<Known> = asks::table
         .filter(asks::kind.eq(row.kind))
@@ -142,13 +147,13 @@ fn ask(connection: &mut SqliteConnection, row: &NewAskRow, anew: bool, fixed: bo
         .first(connection)
         .optional()?;
     if let Some((id, content, reply)) = known {
-        if content != row.content && fixed {
-            return Ok(AskOutcome::Changed);
-        }
         let id =
             MessageId::from_slice(&id).map_err(|error| diesel::result::Error::DeserializationError(error.into()))?;
-        if reply.is_none() || !anew {
-            return Ok(AskOutcome::Already { id, reply });
+        // Whoever saw the reply of an older ask has not seen what the latest one came to.
+        if reply.is_none() || after != Some(id) {
+            let changed = content != row.content && fixed;
+            let known = if changed { AskOutcome::Changed { id, reply } } else { AskOutcome::Already { id, reply } };
+            return Ok(known);
         }
     }
     diesel::insert_into(asks::table).values(row).execute(connection)?;

@@ -131,8 +131,8 @@ pub enum DialFault {
     Upgrade {
         /// The host.
         host: String,
-        /// The HTTP status.
-        status: u16,
+        /// What it did instead.
+        detail: String,
     },
     /// It took too long.
     Slow {
@@ -213,13 +213,13 @@ impl DialFault {
                     "TLS with {host} failed; please check for a proxy or a replaced certificate on the way ({detail})."
                 ),
             ),
-            DialFault::Upgrade { host, status } => (
+            DialFault::Upgrade { host, detail } => (
                 format!(
-                    "{host} 应答HTTP {status}，未升级为WebSocket，请检查平台地址，并请网络管理员放行WebSocket升级。"
+                    "{host} 未升级为WebSocket（{detail}），请检查平台地址，并请网络管理员放行WebSocket升级（HTTP/1.1）。"
                 ),
                 format!(
-                    "{host} answered HTTP {status} instead of a WebSocket; check the platform's address, and please \
-                     let WebSocket upgrades pass."
+                    "{host} did not open a WebSocket ({detail}); check the platform's address, and please let WebSocket \
+                     upgrades (HTTP/1.1) pass."
                 ),
             ),
             DialFault::Slow { stage, host, port } => (
@@ -307,10 +307,13 @@ async fn upgrade(url: &str, stream: TcpStream, host: &str, tls: bool) -> Result<
     let host = host.to_owned();
     match client_async_tls_with_config(url, stream, Some(config), None).await {
         Ok((socket, _)) => Ok(socket),
-        Err(WsError::Http(response)) => Err(DialFault::Upgrade { host, status: response.status().as_u16() }),
+        Err(WsError::Http(response)) => {
+            Err(DialFault::Upgrade { host, detail: format!("HTTP {}", response.status().as_u16()) })
+        }
         Err(WsError::Tls(error)) => Err(DialFault::Tls { host, detail: error.to_string() }),
         Err(WsError::Io(error)) if tls => Err(DialFault::Tls { host, detail: error.to_string() }),
-        Err(error) => Err(DialFault::NotTheProtocol(error.to_string())),
+        // An answer of HTTP/1.0, one that is no HTTP at all, a connection that is closed: the upgrade has failed.
+        Err(error) => Err(DialFault::Upgrade { host, detail: error.to_string() }),
     }
 }
 

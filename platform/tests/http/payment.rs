@@ -2,6 +2,7 @@
 
 use futures_util::StreamExt as _;
 use schema::his::{ClaimAnswer, DayAsk, RefundAsk};
+use schema::ids::OrderId;
 use schema::link::{BillNamed, Reply, ToInstitution, ToPlatform};
 use schema::money::Fen;
 use serde_json::{Value, json};
@@ -105,10 +106,17 @@ async fn a_cash_payment_goes_through_every_door_and_back() {
     };
     assert_eq!((orders[0].order_id.to_string(), orders[0].state.as_str()), (id.clone(), "completed"));
     let today = platform::journey::desk::china_time(world.ground.clock.now_us()).format("%Y-%m-%d").to_string();
-    let Reply::Orders { orders } = adapter.ask(ToPlatform::DayList(DayAsk { date: today })).await else {
+    let Reply::Orders { orders } = adapter.ask(ToPlatform::DayList(DayAsk { date: today.clone(), after: None })).await
+    else {
         panic!("a day")
     };
     assert_eq!(orders.len(), 1);
+    let after = |order_id| ToPlatform::DayList(DayAsk { date: today.clone(), after: Some(order_id) });
+    assert_eq!(adapter.ask(after(orders[0].order_id)).await, Reply::Orders { orders: vec![] }, "the page behind it");
+    let Reply::Refused(problem) = adapter.ask(after(OrderId::from_uuid(uuid::Uuid::nil()))).await else {
+        panic!("no such order to go on from")
+    };
+    assert_eq!(problem.faults[0].at, "after");
 
     let refund = RefundAsk {
         refund_no: "R1".into(),

@@ -336,7 +336,7 @@ impl Desk {
                 Some((reply, 1))
             }
             Course::Busy => {
-                let busy = Refusal::new(Code::Overloaded, "a fault rule").problem(None);
+                let busy = Refusal::new(Code::Overloaded, "a fault rule").after_s(1).problem(None);
                 Some((Reply::Refused(busy), 1))
             }
         }

@@ -1,21 +1,21 @@
-//! What an adapter asks of the platform, each answered by one journey. An ask that is repeated has the same effect:
-//! bills, refunds and visit cards go by the institution's own numbers, a claim is looked at again.
+//! What an adapter asks of the platform, each answered by one journey. An ask that is repeated under its message id gets
+//! the first answer, and the id with another ask is refused. A bill needs no such key: its number and its content are
+//! compared in the commit that takes it. What is asked for under a new id goes by the institution's own numbers.
 
 use std::sync::Arc;
 
 use chrono::{NaiveDate, NaiveTime};
 use schema::bill::BillDraft;
-use schema::his;
+use schema::his::{self, ClaimAnswer};
 use schema::ids::InstitutionCode;
-use schema::link::{BillNamed, Reply, ToPlatform};
+use schema::link::{BillNamed, Frame, Reply, ToPlatform};
 use schema::refusal::{Code, Fault, Refusal};
 use serde_json::Value;
 
 use crate::http::faults;
+use crate::http::session::sha256;
 use crate::journey::{Ground, Tenant, bills, people, refund, view};
-
-/// Orders of one day in one message; more do not fit into a frame.
-const DAY_MAX: u32 = 1500;
+use crate::store::CallerKey;
 
 /// Who asks.
 #[derive(Clone)]
@@ -26,8 +26,43 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    /// Answers one ask.
-    pub(super) async fn answer(&self, ask: ToPlatform, trace_id: &str) -> Result<Reply, Refusal> {
+    /// Answers the ask that a frame brought.
+    pub(super) async fn answer(&self, frame: &Frame, ask: ToPlatform, trace_id: &str) -> Result<Reply, Refusal> {
+        let changes = matches!(
+            ask,
+            ToPlatform::Withdraw(_) | ToPlatform::Claim(_) | ToPlatform::Refund(_) | ToPlatform::BindVisitCard(_)
+        );
+        if !changes {
+            return self.act(ask, trace_id).await;
+        }
+        let key = CallerKey {
+            caller: format!("adapter:{}", self.institution),
+            key: frame.id.to_string(),
+            request: sha256(frame.payload.0.as_bytes()),
+        };
+        if let Some(first) = self.ground.first_answer(self.tenant.id, &key).await? {
+            return serde_json::from_slice(&first)
+                .map_err(|error| Refusal::new(Code::Internal, format!("a kept answer does not read back: {error}")));
+        }
+        let reply = self.act(ask, trace_id).await?;
+        // "In progress" and "already paid" have changed nothing: asked again, they may have become another answer.
+        if !matches!(reply, Reply::Claimed(ClaimAnswer::InProgress { .. } | ClaimAnswer::AlreadyPaid { .. })) {
+            self.keep(key, &reply).await;
+        }
+        Ok(reply)
+    }
+
+    /// The effect is durable by now; where its answer cannot be kept, a repeat finds the effect by its number.
+    async fn keep(&self, key: CallerKey, reply: &Reply) {
+        let tenant = self.tenant.id;
+        let Ok(response) = serde_json::to_vec(reply) else { return };
+        let kept = self.ground.read(move |store| store.keep_answer(tenant, &key, &response)).await;
+        if let Err(refusal) = kept {
+            tracing::warn!(%refusal, institution = %self.institution, "an answer could not be kept for repeats");
+        }
+    }
+
+    async fn act(&self, ask: ToPlatform, trace_id: &str) -> Result<Reply, Refusal> {
         let Asker { ground, tenant, institution } = self;
         let trace_id = Some(trace_id.to_owned());
         match ask {
@@ -72,13 +107,27 @@ impl Asker {
         let date = NaiveDate::parse_from_str(&day.date, "%Y-%m-%d").map_err(|_| wrong())?;
         let from_us = china_midnight_us(date).ok_or_else(wrong)?;
         let to_us = date.succ_opt().and_then(china_midnight_us).ok_or_else(wrong)?;
-        let (tenant, institution) = (self.tenant.id, self.institution.clone());
-        let most = DAY_MAX + 1;
-        let orders =
-            self.ground.read(move |store| store.orders_between(tenant, &institution, from_us, to_us, most)).await?;
-        if orders.len() > DAY_MAX as usize {
-            return Err(Refusal::new(Code::TooLarge, "more orders than one message holds"));
-        }
+        let (tenant, institution, after) = (self.tenant.id, self.institution.clone(), day.after);
+        let orders = self
+            .ground
+            .read(move |store| {
+                let last = after.map(|id| store.order(tenant, id)).transpose()?.flatten();
+                let last = last.filter(|order| order.bill.institution == institution);
+                if after.is_some() && last.is_none() {
+                    return Ok(None);
+                }
+                // A page begins within the microsecond in which the last one ended; those already told are left out.
+                let after = last.map(|order| (order.created_at_us, order.id));
+                let from_us = after.map_or(from_us, |(created_at_us, _)| created_at_us.max(from_us));
+                let most = u32::try_from(his::DAY_PAGE * 2).unwrap_or(u32::MAX);
+                let mut orders = store.orders_between(tenant, &institution, from_us, to_us, most)?;
+                orders.retain(|order| after.is_none_or(|after| (order.created_at_us, order.id) > after));
+                orders.truncate(his::DAY_PAGE);
+                Ok(Some(orders))
+            })
+            .await?;
+        let unknown = || Refusal::faulty(Code::Invalid, vec![Fault::new("after", "没有该订单", "names no order")]);
+        let orders = orders.ok_or_else(unknown)?;
         Ok(Reply::Orders { orders: orders.iter().map(view::institution).collect() })
     }
 }

@@ -54,7 +54,7 @@ enum Ended {
     Gone,
     /// Nothing was heard for three heartbeats, or nothing could be written for as long.
     Silent,
-    /// Its key was replaced, or its institution suspended.
+    /// Its key was replaced.
     Withdrawn,
     /// The server stops.
     Stopping,
@@ -196,11 +196,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Whether the institution has been suspended or its key replaced since the opening.
+    /// Whether the key has been replaced since the opening.
     async fn withdrawn(&self) -> bool {
         let (tenant, institution) = (self.asker.tenant.id, self.asker.institution.clone());
         match self.shared.ground.read(move |store| store.institution(tenant, &institution)).await {
-            Ok(Some(row)) => row.suspended || row.key.as_ref() != Some(self.key),
+            Ok(Some(row)) => row.key.as_ref() != Some(self.key),
             Ok(None) => true,
             // The store is away: nothing is concluded from that.
             Err(_) => false,
@@ -269,8 +269,8 @@ impl Reader<'_> {
                 Ok(ask) => {
                     let _turn = at_work.acquire().await;
                     let span = tracing::info_span!("ask", trace_id, institution = %asker.institution);
-                    let (asker, trace_id) = (asker.clone(), trace_id.clone());
-                    to_its_end(async move { asker.answer(ask, &trace_id).await }).instrument(span).await
+                    let (asker, frame, trace_id) = (asker.clone(), frame.clone(), trace_id.clone());
+                    to_its_end(async move { asker.answer(&frame, ask, &trace_id).await }).instrument(span).await
                 }
             };
             let reply = answer.unwrap_or_else(|refusal| {
