@@ -1,5 +1,5 @@
 //! `platform`: the centre. `platform --help` lists the subcommands; each takes `--config` and, where it answers with
-//! data, `--json`.
+//! data, `--json`. What goes wrong is told on stderr; with `--json` as one object with a stable `code` and a `sentence`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
-use platform::store::sqlite::Access;
+use platform::store::sqlite::{Access, SqliteStore};
 use platform::store::{ChannelRow, InstitutionRow, Store as _};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
@@ -105,11 +105,26 @@ enum ChannelCommand {
         #[arg(long)]
         name: String,
     },
+    /// 列出 / list, revoked ones too
+    List {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+    },
+    /// 吊销：不再接受登录，已登录者至会话到期为止 / revoke: nobody signs in through it any more; sessions end when they expire
+    Revoke {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 渠道号 / channel id
+        #[arg(long)]
+        channel: ChannelId,
+    },
 }
 
 #[derive(Subcommand)]
 enum InstitutionCommand {
-    /// 新增或修改 / add or change one
+    /// 新增或修改，公钥与停用状态不变 / add or change one; its key and its suspension stay as they are
     Create {
         /// 统筹区 / tenant
         #[arg(long)]
@@ -127,7 +142,7 @@ enum InstitutionCommand {
         #[arg(long)]
         sub_mchid: String,
     },
-    /// 批准适配器公钥 / approve an adapter's public key
+    /// 批准适配器公钥，已有另一公钥时拒绝 / approve an adapter's public key; refused while another one is approved
     Approve {
         /// 统筹区 / tenant
         #[arg(long)]
@@ -139,7 +154,7 @@ enum InstitutionCommand {
         #[arg(long)]
         key: String,
     },
-    /// 更换适配器公钥 / replace the key; the old one stops at once
+    /// 更换适配器公钥 / replace the key; the old one's link ends as soon as the new one connects, or within a heartbeat
     Rotate {
         /// 统筹区 / tenant
         #[arg(long)]
@@ -151,8 +166,17 @@ enum InstitutionCommand {
         #[arg(long)]
         key: String,
     },
-    /// 停用 / suspend: no link, no new orders; what is out is finished
+    /// 停用：不再受理新账单与新订单，未完成的照常办结 / suspend: no new bills or orders; what is out is finished
     Suspend {
+        /// 统筹区 / tenant
+        #[arg(long)]
+        tenant: TenantId,
+        /// 机构编码 / fixmedins_code
+        #[arg(long)]
+        code: InstitutionCode,
+    },
+    /// 恢复 / resume a suspended one
+    Resume {
         /// 统筹区 / tenant
         #[arg(long)]
         tenant: TenantId,
@@ -205,18 +229,82 @@ enum RefundCommand {
     },
 }
 
+/// Why a command came to nothing.
+struct Failure {
+    code: Wrong,
+    sentence: String,
+}
+
+/// What was wrong, for programs.
+#[derive(Clone, Copy)]
+enum Wrong {
+    /// An argument.
+    Invalid,
+    /// It names something that is not there.
+    NotFound,
+    /// It would replace or repeat something that must not be.
+    Conflict,
+    /// Settings, key file or store cannot be used.
+    Unavailable,
+}
+
+impl Wrong {
+    const fn code(self) -> &'static str {
+        match self {
+            Wrong::Invalid => "INVALID",
+            Wrong::NotFound => "NOT_FOUND",
+            Wrong::Conflict => "CONFLICT",
+            Wrong::Unavailable => "UNAVAILABLE",
+        }
+    }
+
+    fn because(self, sentence: impl std::fmt::Display) -> Failure {
+        Failure { code: self, sentence: sentence.to_string() }
+    }
+}
+
+impl From<CannotStart> for Failure {
+    fn from(cannot: CannotStart) -> Failure {
+        Wrong::Unavailable.because(cannot)
+    }
+}
+
+impl Failure {
+    fn tell(&self, as_json: bool) {
+        if as_json {
+            eprintln!("{}", json!({ "code": self.code.code(), "sentence": self.sentence }));
+        } else {
+            eprintln!("{}", self.sentence);
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return unread(&error),
+    };
     match run(&cli) {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("{error}");
+        Err(failure) => {
+            failure.tell(cli.json);
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
+/// Arguments that do not parse; or what was asked for is the help itself.
+fn unread(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        Wrong::Invalid.because(error.to_string().trim_end()).tell(true);
+    } else {
+        // Nobody is left to be told that stderr is closed.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Command::States { .. } = cli.command {
         print!("{}", platform::domain::diagram::mermaid().join("\n"));
         return Ok(ExitCode::SUCCESS);
@@ -229,7 +317,7 @@ fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
             answer(cli, &json!({ "master_file": settings.keys.master_file }))
         }
         Command::Tenant(command) => tenant(cli, &settings, command),
-        Command::Channel(ChannelCommand::Create { tenant, name }) => channel(cli, &settings, *tenant, name),
+        Command::Channel(command) => channel(cli, &settings, command),
         Command::Institution(command) => institution(cli, &settings, command),
         Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
         Command::Order(command) => order(cli, &settings, command),
@@ -238,11 +326,11 @@ fn run(cli: &Cli) -> Result<ExitCode, CannotStart> {
     }
 }
 
-fn said(error: impl std::fmt::Display) -> CannotStart {
-    CannotStart(error.to_string())
+fn said(error: impl std::fmt::Display) -> Failure {
+    Wrong::Unavailable.because(error)
 }
 
-fn answer(cli: &Cli, value: &serde_json::Value) -> Result<ExitCode, CannotStart> {
+fn answer(cli: &Cli, value: &serde_json::Value) -> Result<ExitCode, Failure> {
     if cli.json {
         println!("{value}");
     } else {
@@ -251,7 +339,7 @@ fn answer(cli: &Cli, value: &serde_json::Value) -> Result<ExitCode, CannotStart>
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(settings: Settings) -> Result<ExitCode, CannotStart> {
+fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     tracing_subscriber::fmt()
         .json()
         .with_env_filter(
@@ -265,25 +353,53 @@ fn serve(settings: Settings) -> Result<ExitCode, CannotStart> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parties(path: &std::path::Path) -> Result<serde_json::Value, CannotStart> {
-    let text = std::fs::read_to_string(path).map_err(|error| said(format!("{}: {error}", path.display())))?;
-    serde_json::from_str(&text).map_err(|error| said(format!("{}: {error}", path.display())))
+fn parties(path: &std::path::Path) -> Result<serde_json::Value, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Wrong::Invalid.because(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    serde_json::from_str(&text).map_err(|error| wrong(&error))
 }
 
-fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<ExitCode, CannotStart> {
+/// A 6-digit area code.
+fn area_code(area: &str) -> Result<(), Failure> {
+    if area.len() == 6 && area.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Wrong::Invalid.because("--area: 须为6位区划代码 / must be six digits"))
+}
+
+/// A text that says something.
+fn filled(argument: &str, text: &str) -> Result<(), Failure> {
+    if text.trim().is_empty() {
+        return Err(Wrong::Invalid.because(format!("{argument}: 不能为空 / must not be empty")));
+    }
+    Ok(())
+}
+
+/// A tenant that is there.
+fn known_tenant(store: &SqliteStore, tenant: TenantId) -> Result<(), Failure> {
+    let known = store.tenants().map_err(said)?.iter().any(|row| row.id == tenant);
+    if known { Ok(()) } else { Err(Wrong::NotFound.because(format!("没有统筹区 / no tenant {tenant}"))) }
+}
+
+fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<ExitCode, Failure> {
     match command {
         TenantCommand::Create { area, name, bureau, wallet, sms, line_tolerance_fen } => {
-            if area.len() != 6 || !area.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(said("--area: 须为6位区划代码 / must be six digits"));
-            }
+            area_code(area)?;
+            filled("--name", name)?;
             let parties = json!({
                 "bureau": parties(bureau)?, "wallet": parties(wallet)?, "sms": parties(sms)?,
                 "line_tolerance_fen": line_tolerance_fen,
             });
-            let parties = serde_json::from_value(parties).map_err(|error| said(format!("parties: {error}")))?;
+            let parties =
+                serde_json::from_value(parties).map_err(|error| Wrong::Invalid.because(format!("parties: {error}")))?;
             let master = Master::read(settings.keys.master_file.as_ref())?;
             let row = startup::tenant_row(&master, &SystemClock::new(), area.clone(), name.clone(), &parties)?;
-            startup::open_store(settings, Access::Admin)?.add_tenant(&row).map_err(said)?;
+            let store = startup::open_store(settings, Access::Admin)?;
+            if let Some(other) = store.tenants().map_err(said)?.into_iter().find(|other| other.area == *area) {
+                let sentence = format!("区划 {area} 已有统筹区 / area {area} is tenant {} already", other.id);
+                return Err(Wrong::Conflict.because(sentence));
+            }
+            store.add_tenant(&row).map_err(said)?;
             answer(cli, &json!({ "tenant_id": row.id, "area": row.area, "name": row.name }))
         }
         TenantCommand::List => {
@@ -295,26 +411,57 @@ fn tenant(cli: &Cli, settings: &Settings, command: &TenantCommand) -> Result<Exi
     }
 }
 
-fn channel(cli: &Cli, settings: &Settings, tenant: TenantId, name: &str) -> Result<ExitCode, CannotStart> {
-    let clock = SystemClock::new();
-    let mut key = [0_u8; 24];
-    clock.fill(&mut key);
-    let key = hex::encode(key);
-    let mut key_hash = [0_u8; 32];
-    key_hash.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, key.as_bytes()).as_ref());
-    let row = ChannelRow { tenant, id: ChannelId::from_uuid(clock.fresh()), name: name.to_owned(), key_hash };
-    startup::open_store(settings, Access::Admin)?.add_channel(&row).map_err(said)?;
-    answer(cli, &json!({ "channel_id": row.id, "channel_key": key }))
+fn channel(cli: &Cli, settings: &Settings, command: &ChannelCommand) -> Result<ExitCode, Failure> {
+    match command {
+        ChannelCommand::Create { tenant, name } => {
+            filled("--name", name)?;
+            let store = startup::open_store(settings, Access::Admin)?;
+            known_tenant(&store, *tenant)?;
+            let clock = SystemClock::new();
+            let mut key = [0_u8; 24];
+            clock.fill(&mut key);
+            let key = hex::encode(key);
+            let id = ChannelId::from_uuid(clock.fresh());
+            let key_hash = platform::http::channel_key_hash(&key);
+            let row = ChannelRow { tenant: *tenant, id, name: name.clone(), key_hash, revoked: false };
+            store.add_channel(&row).map_err(said)?;
+            answer(cli, &json!({ "channel_id": id, "channel_key": key }))
+        }
+        ChannelCommand::List { tenant } => {
+            let store = startup::open_store(settings, Access::ReadOnly)?;
+            known_tenant(&store, *tenant)?;
+            let rows = store.channels(*tenant).map_err(said)?;
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|row| json!({ "channel_id": row.id, "name": row.name, "revoked": row.revoked }))
+                .collect();
+            answer(cli, &json!(rows))
+        }
+        ChannelCommand::Revoke { tenant, channel } => {
+            let store = startup::open_store(settings, Access::Admin)?;
+            if !store.revoke_channel(*tenant, *channel).map_err(said)? {
+                return Err(Wrong::NotFound.because(format!("没有渠道 / no channel {channel}")));
+            }
+            answer(cli, &json!({ "channel_id": channel, "revoked": true }))
+        }
+    }
 }
 
-fn institution(cli: &Cli, settings: &Settings, command: &InstitutionCommand) -> Result<ExitCode, CannotStart> {
-    let store = startup::open_store(settings, Access::Admin)?;
-    let known = |tenant: TenantId, code: &InstitutionCode| -> Result<InstitutionRow, CannotStart> {
+fn institution(cli: &Cli, settings: &Settings, command: &InstitutionCommand) -> Result<ExitCode, Failure> {
+    let looks = matches!(command, InstitutionCommand::List { .. });
+    let store = startup::open_store(settings, if looks { Access::ReadOnly } else { Access::Admin })?;
+    let known = |tenant: TenantId, code: &InstitutionCode| -> Result<InstitutionRow, Failure> {
         let row = store.institution(tenant, code).map_err(said)?;
-        row.ok_or_else(|| said(format!("没有机构 / no institution {code}")))
+        row.ok_or_else(|| Wrong::NotFound.because(format!("没有机构 / no institution {code}")))
     };
+    let public = |key: &str| PublicKey::parse(key).map_err(|error| Wrong::Invalid.because(format!("--key: {error}")));
+    // Only suspend and resume touch the suspension, only approve and rotate the key.
     let row = match command {
         InstitutionCommand::Create { tenant, code, name, area, sub_mchid } => {
+            area_code(area)?;
+            filled("--name", name)?;
+            filled("--sub-mchid", sub_mchid)?;
+            known_tenant(&store, *tenant)?;
             let before = store.institution(*tenant, code).map_err(said)?;
             InstitutionRow {
                 tenant: *tenant,
@@ -322,16 +469,28 @@ fn institution(cli: &Cli, settings: &Settings, command: &InstitutionCommand) -> 
                 name: name.clone(),
                 area: area.clone(),
                 merchant: sub_mchid.clone(),
+                suspended: before.as_ref().is_some_and(|row| row.suspended),
                 key: before.and_then(|row| row.key),
-                suspended: false,
             }
         }
-        InstitutionCommand::Approve { tenant, code, key } | InstitutionCommand::Rotate { tenant, code, key } => {
-            let key = PublicKey::parse(key).map_err(said)?;
-            InstitutionRow { key: Some(key), suspended: false, ..known(*tenant, code)? }
+        InstitutionCommand::Approve { tenant, code, key } => {
+            let (key, before) = (public(key)?, known(*tenant, code)?);
+            if before.key.as_ref().is_some_and(|approved| *approved != key) {
+                let sentence = format!(
+                    "{code} 已批准另一公钥，未作更改；更换请用 institution rotate / {code} has another key approved: use \
+                     institution rotate to replace it"
+                );
+                return Err(Wrong::Conflict.because(sentence));
+            }
+            InstitutionRow { key: Some(key), ..before }
+        }
+        InstitutionCommand::Rotate { tenant, code, key } => {
+            InstitutionRow { key: Some(public(key)?), ..known(*tenant, code)? }
         }
         InstitutionCommand::Suspend { tenant, code } => InstitutionRow { suspended: true, ..known(*tenant, code)? },
+        InstitutionCommand::Resume { tenant, code } => InstitutionRow { suspended: false, ..known(*tenant, code)? },
         InstitutionCommand::List { tenant } => {
+            known_tenant(&store, *tenant)?;
             let rows = store.institutions(*tenant).map_err(said)?;
             let rows: Vec<_> = rows.iter().map(shown).collect();
             return answer(cli, &json!(rows));
@@ -352,7 +511,7 @@ fn shown(row: &InstitutionRow) -> serde_json::Value {
     })
 }
 
-fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, CannotStart> {
+fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, Failure> {
     let store = startup::open_store(settings, Access::ReadOnly)?;
     let mut orders = std::collections::BTreeMap::<String, i64>::new();
     let mut accounts = std::collections::BTreeMap::<String, i64>::new();
@@ -399,12 +558,12 @@ fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, CannotStart> {
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, CannotStart> {
+fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, Failure> {
     let store = startup::open_store(settings, Access::ReadOnly)?;
     match command {
         OrderCommand::Show { id } => {
             let story = store.story(*id).map_err(said)?;
-            let story = story.ok_or_else(|| said(format!("没有订单 / no order {id}")))?;
+            let story = story.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
             let order = &story.order;
             let refunds: Vec<_> = story.refunds.iter().map(|refund| json!(refund)).collect();
             answer(

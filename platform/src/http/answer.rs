@@ -47,7 +47,7 @@ pub(super) fn problem(refusal: &Refusal, trace_id: Option<&str>) -> HttpResponse
     if let Some(seconds) = refusal.retry_after_s {
         response.insert_header((header::RETRY_AFTER, seconds.to_string()));
     }
-    if refusal.code == Code::Unauthenticated {
+    if status(refusal.code) == StatusCode::UNAUTHORIZED {
         response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));
     }
     response.body(serde_json::to_vec(&refusal.problem(trace_id)).unwrap_or_default())

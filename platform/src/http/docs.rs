@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
+use schema::openapi::EveryOperation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::SwaggerUi;
@@ -40,7 +41,7 @@ use super::mobile;
         mobile::events::events,
     ),
     components(schemas(schema::refusal::Problem, schema::mobile::Bell)),
-    modifiers(&Credentials),
+    modifiers(&Credentials, &EveryOperation),
 )]
 pub(super) struct PhoneApi;
 
@@ -68,6 +69,9 @@ pub(super) fn configure(config: &mut ServiceConfig) {
 mod tests {
     use std::collections::BTreeSet;
 
+    use schema::refusal::Code;
+    use serde_json::Value;
+
     use super::*;
     use crate::http::routes::GROUPS;
 
@@ -91,6 +95,46 @@ mod tests {
             .collect();
         assert_eq!(routed, documented);
         assert_eq!(document["openapi"], "3.1.0");
+    }
+
+    fn operations(document: &Value) -> Vec<(String, &Value)> {
+        let mut operations = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("an item") {
+                operations.push((format!("{method} {path}"), operation));
+            }
+        }
+        operations
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own_and_says_how_it_refuses() {
+        let document = serde_json::to_value(PhoneApi::openapi()).expect("serialises");
+        let operations = operations(&document);
+        let ids: BTreeSet<&str> =
+            operations.iter().map(|(call, operation)| operation["operationId"].as_str().expect(call)).collect();
+        assert_eq!(ids.len(), operations.len(), "{ids:?}");
+        for (call, operation) in operations {
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                assert!(response["headers"].get("X-Trace-Id").is_some(), "{call} {status}");
+                if status.starts_with(['4', '5']) {
+                    let schema = &response["content"]["application/problem+json"]["schema"]["$ref"];
+                    assert_eq!(schema, "#/components/schemas/Problem", "{call} {status}");
+                    assert!(response["headers"].get("Retry-After").is_some(), "{call} {status}");
+                }
+            }
+            assert!(operation["responses"]["4XX"]["headers"].get("Allow").is_some(), "{call}");
+            assert!(operation["responses"].get("5XX").is_some(), "{call}");
+            let parameters = operation["parameters"].as_array().expect("parameters");
+            assert!(parameters.iter().any(|it| it["name"] == "X-Trace-Id" && it["in"] == "header"), "{call}");
+        }
+    }
+
+    #[test]
+    fn the_codes_of_refusals_are_those_of_the_wire() {
+        let document = serde_json::to_value(PhoneApi::openapi()).expect("serialises");
+        let codes: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(document["components"]["schemas"]["Code"]["enum"], serde_json::json!(codes));
     }
 
     #[test]

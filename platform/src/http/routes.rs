@@ -33,6 +33,7 @@ macro_rules! table {
         }
     };
     (@GET) => { web::get() };
+    (@HEAD) => { web::head() };
     (@POST) => { web::post() };
     (@DELETE) => { web::delete() };
 }
@@ -75,8 +76,8 @@ table! {
 
     /// Operators' machines, which the network in front of us tells from everybody else. Nothing here names a person.
     machines {
-        "/livez" { GET health::livez }
-        "/readyz" { GET health::readyz }
+        "/livez" { GET health::livez, HEAD health::livez }
+        "/readyz" { GET health::readyz, HEAD health::readyz }
         "/metrics" { GET health::metrics }
     }
 }

@@ -194,9 +194,9 @@ pub async fn release(job: &Job<'_>, message: MessageId) -> Result<What, Refusal>
     let address = Ground::address(job.tenant.id, &job.order.bill.institution);
     let timeout = job.ground.link_timeout();
     Ok(match job.ground.links.ask(&address, message, job.row.trace_id.clone(), ask, timeout).await {
-        Answer::Done(_) => What::ActionDone,
-        Answer::Refused(refused) if !refused.busy => What::ActionDone,
-        Answer::Refused(_) | Answer::Unknown(_) => job.again(),
+        Answer::Done(Reply::Done) => What::ActionDone,
+        Answer::Refused(refused) if refused.code == Code::HospitalRefused.as_str() => What::ActionDone,
+        Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => job.again(),
     })
 }
 

@@ -60,6 +60,10 @@ async fn booked(job: &Job<'_>, guidance: Guidance) -> Result<Event, Refusal> {
     Ok(Event::TellBooked { guidance: hush.guidance(guidance) })
 }
 
+/// An institution that will not book an undo is asked again this often: a person has to speak with it, and the repeats
+/// keep the error in sight.
+const UNDONE_REFUSED_AGAIN_US: i64 = 3_600_000_000;
+
 /// Tells what was undone; repeated until acknowledged.
 pub async fn undone(
     job: &Job<'_>,
@@ -77,9 +81,14 @@ pub async fn undone(
         whole,
     });
     match ask_link(job, message, told).await {
-        Answer::Done(_) => What::ActionDone,
-        Answer::Refused(refused) if !refused.busy => What::ActionDone,
-        Answer::Refused(_) | Answer::Unknown(_) => job.again(),
+        Answer::Done(Reply::Done) => What::ActionDone,
+        // Counted with every call: tongfu_party_calls_total{party="institution",call="undone",result="refused"}.
+        Answer::Refused(refused) if refused.code == Code::HospitalRefused.as_str() => {
+            let (order, institution) = (job.order.id, &job.order.bill.institution);
+            tracing::error!(%order, %institution, "the institution refuses to book that a payment is undone");
+            What::Postpone(job.ground.clock.now_us() + UNDONE_REFUSED_AGAIN_US)
+        }
+        Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => job.again(),
     }
 }
 

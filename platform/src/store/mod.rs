@@ -444,6 +444,8 @@ pub struct ChannelRow {
     pub name: String,
     /// SHA-256 of its key.
     pub key_hash: [u8; 32],
+    /// Its key lets nobody in any more; who is signed in through it stays so until their session ends.
+    pub revoked: bool,
 }
 
 /// An institution.
@@ -461,7 +463,7 @@ pub struct InstitutionRow {
     pub merchant: String,
     /// Its adapter's approved key.
     pub key: Option<PublicKey>,
-    /// Suspended institutions may not connect and get no new orders.
+    /// Suspended institutions get no new bills and orders; what is out is finished over their link.
     pub suspended: bool,
 }
 
@@ -692,7 +694,11 @@ pub trait Store: DeskStore {
     fn tenants(&self) -> Result<Vec<TenantRow>, StoreError>;
     /// Adds a channel.
     fn add_channel(&self, row: &ChannelRow) -> Result<(), StoreError>;
-    /// Finds a channel by the hash of its key.
+    /// A tenant's channels, revoked ones too.
+    fn channels(&self, tenant: TenantId) -> Result<Vec<ChannelRow>, StoreError>;
+    /// Revokes a channel; `false` if there is none of this id.
+    fn revoke_channel(&self, tenant: TenantId, id: ChannelId) -> Result<bool, StoreError>;
+    /// Finds a channel that is not revoked by the hash of its key.
     fn channel(&self, key_hash: &[u8; 32]) -> Result<Option<ChannelRow>, StoreError>;
     /// Adds an institution or changes it.
     fn put_institution(&self, row: &InstitutionRow) -> Result<(), StoreError>;

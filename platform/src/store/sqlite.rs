@@ -15,7 +15,8 @@ use diesel::{Connection as _, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use schema::bill::LineResult;
 use schema::ids::{
-    ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId, TenantId,
+    ActionId, BillId, BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, OrderId, ProcessId, RefundId,
+    TenantId,
 };
 use schema::seal::{Lookup, Sealed};
 use schema::sign::PublicKey;
@@ -309,6 +310,14 @@ impl Store for SqliteStore {
 
     fn add_channel(&self, row: &ChannelRow) -> Result<(), StoreError> {
         self.write(|tx| tenants::add_channel(tx, row))
+    }
+
+    fn channels(&self, tenant: TenantId) -> Result<Vec<ChannelRow>, StoreError> {
+        self.read(|conn| tenants::channels(conn, tenant))
+    }
+
+    fn revoke_channel(&self, tenant: TenantId, id: ChannelId) -> Result<bool, StoreError> {
+        self.write(|tx| tenants::revoke_channel(tx, tenant, id))
     }
 
     fn channel(&self, key_hash: &[u8; 32]) -> Result<Option<ChannelRow>, StoreError> {

@@ -18,6 +18,7 @@ diesel::table! {
         id -> Binary,
         name -> Text,
         key_hash -> Binary,
+        revoked -> Bool,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tenants and their channels.
 
 use diesel::prelude::*;
+use schema::ids::{ChannelId, TenantId};
 use schema::seal::Sealed;
 
 use super::conn::{Conn, on};
@@ -59,6 +60,19 @@ struct StoredChannel {
     id: Id,
     name: String,
     key_hash: Hash,
+    revoked: bool,
+}
+
+impl StoredChannel {
+    fn read(self) -> ChannelRow {
+        ChannelRow {
+            tenant: self.tenant.into(),
+            id: self.id.into(),
+            name: self.name,
+            key_hash: self.key_hash.0,
+            revoked: self.revoked,
+        }
+    }
 }
 
 pub(super) fn add_channel(conn: &mut Conn, row: &ChannelRow) -> Result<(), StoreError> {
@@ -67,6 +81,7 @@ pub(super) fn add_channel(conn: &mut Conn, row: &ChannelRow) -> Result<(), Store
         id: row.id.into(),
         name: row.name.clone(),
         key_hash: Bytes(row.key_hash),
+        revoked: row.revoked,
     };
     on!(conn, c => diesel::insert_into(channel::table).values(&stored).execute(c))?;
     Ok(())
@@ -75,13 +90,28 @@ pub(super) fn add_channel(conn: &mut Conn, row: &ChannelRow) -> Result<(), Store
 pub(super) fn channel_by_key(conn: &mut Conn, key_hash: &[u8; 32]) -> Result<Option<ChannelRow>, StoreError> {
     let found = on!(conn, c => channel::table
         .filter(channel::key_hash.eq(Bytes(*key_hash)))
+        .filter(channel::revoked.eq(false))
         .select(StoredChannel::as_select())
         .get_result(c)
         .optional())?;
-    Ok(found.map(|row| ChannelRow {
-        tenant: row.tenant.into(),
-        id: row.id.into(),
-        name: row.name,
-        key_hash: row.key_hash.0,
-    }))
+    Ok(found.map(StoredChannel::read))
+}
+
+pub(super) fn channels(conn: &mut Conn, tenant: TenantId) -> Result<Vec<ChannelRow>, StoreError> {
+    let rows = on!(conn, c => channel::table
+        .filter(channel::tenant.eq(Id::from(tenant)))
+        .order(channel::id)
+        .select(StoredChannel::as_select())
+        .load(c))?;
+    Ok(rows.into_iter().map(StoredChannel::read).collect())
+}
+
+/// Revokes a channel; `false` if there is none of this id.
+pub(super) fn revoke_channel(conn: &mut Conn, tenant: TenantId, id: ChannelId) -> Result<bool, StoreError> {
+    let revoked = on!(conn, c => diesel::update(channel::table)
+        .filter(channel::tenant.eq(Id::from(tenant)))
+        .filter(channel::id.eq(Id::from(id)))
+        .set(channel::revoked.eq(true))
+        .execute(c))?;
+    Ok(revoked == 1)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::SinkExt as _;
+use schema::his::ClaimAnswer;
 use schema::ids::InstitutionCode;
 use schema::link::{BillNamed, Body, Frame, MOST_FRAME_BYTES, Opening, Payload, Reply, ToPlatform, hello_bytes};
 use schema::refusal::Code;
@@ -41,11 +42,6 @@ async fn an_opening_is_refused_unless_the_approved_key_signed_this_challenge() {
     assert_eq!(refused(&world, newer).await, Code::Malformed);
     assert_eq!(refused(&world, |nonce| Opening::Challenge { nonce: nonce.into() }).await, Code::Malformed);
 
-    let mut row = world.ground.store.institution(city.id, hospital).expect("readable").expect("there");
-    row.suspended = true;
-    world.ground.store.put_institution(&row).expect("written");
-    assert_eq!(refused(&world, |nonce| hello(nonce, hospital, key)).await, Code::InstitutionUnknown);
-
     let mut socket = dial(&world).await;
     assert!(text(&mut socket).await.is_some_and(|word| word.contains("challenge")));
     socket.send(Message::text("not a word")).await.expect("sent");
@@ -65,6 +61,59 @@ async fn an_institution_has_one_link_until_the_first_is_gone() {
     assert_eq!(first.ask(bill("B1", WANG)).await, Reply::Done);
     first.socket.close(None).await.expect("closed");
     again(&world, city).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspended_institution_keeps_its_link_for_what_is_out_and_gets_no_new_bills() {
+    let world = World::with(|_| {}, 1).await;
+    let city = &world.cities[0];
+    let mut adapter = Adapter::connect(&world, city).await;
+    assert_eq!(adapter.ask(bill("B1", WANG)).await, Reply::Done);
+    let mut row = world.ground.store.institution(city.id, &city.hospital).expect("readable").expect("there");
+    row.suspended = true;
+    world.ground.store.put_institution(&row).expect("written");
+    let Reply::Refused(problem) = adapter.ask(bill("B2", WANG)).await else { panic!("no new bills") };
+    assert_eq!(problem.code, Code::InstitutionUnknown);
+    // Longer than it takes to look at the row again.
+    for _ in 0..4 {
+        adapter.socket.send(Message::Ping(Vec::new().into())).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
+    let claim = ToPlatform::Claim(BillNamed { bill_no: "B1".into() });
+    assert_eq!(adapter.ask(claim).await, Reply::Claimed(ClaimAnswer::Released));
+    adapter.socket.close(None).await.expect("closed");
+    again(&world, city).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_takes_the_link_from_the_one_it_replaced_at_once() {
+    let world = World::start().await;
+    let city = &world.cities[0];
+    let mut old = Adapter::connect(&world, city).await;
+    let new_key = SigningKey::from_seed([66; 32]);
+    let mut row = world.ground.store.institution(city.id, &city.hospital).expect("readable").expect("there");
+    row.key = Some(new_key.public());
+    world.ground.store.put_institution(&row).expect("written");
+    open(&world, |nonce| hello(nonce, &city.hospital, &new_key)).await.expect("let in while the old link stands");
+    assert!(old.hear().await.is_none(), "the old link is closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_id_stands_for_one_ask_and_its_first_answer() {
+    let world = World::start().await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    assert_eq!(adapter.ask(bill("B1", WANG)).await, Reply::Done);
+    assert_eq!(adapter.ask(bill("B2", WANG)).await, Reply::Done);
+    let claim = |bill_no: &str| ToPlatform::Claim(BillNamed { bill_no: bill_no.into() });
+    let id = adapter.fresh();
+    let released = Reply::Claimed(ClaimAnswer::Released);
+    assert_eq!(adapter.ask_as(id, claim("B1")).await, released);
+    assert_eq!(adapter.ask_as(id, claim("B1")).await, released, "a repeat gets the first answer");
+    let Reply::Refused(problem) = adapter.ask_as(id, claim("B2")).await else { panic!("another ask under one id") };
+    assert_eq!(problem.code, Code::KeyReused);
+    let city = &world.cities[0];
+    let row = world.ground.store.bill_by_no(city.id, &city.hospital, "B2").expect("readable").expect("there");
+    assert_eq!(row.bill.facts.state.as_str(), "open", "nothing was done to the other bill");
 }
 
 async fn again(world: &World, city: &crate::world::City) -> Adapter {

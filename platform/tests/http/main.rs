@@ -8,6 +8,7 @@ mod callbacks;
 mod changes;
 mod code;
 mod insured;
+mod later;
 mod link;
 mod login;
 mod outsiders;

@@ -221,6 +221,10 @@ async fn operators_see_life_readiness_and_figures_without_a_single_id() {
     let world = World::start().await;
     hear(world.request("GET", "/livez")).await.done(200);
     hear(world.request("GET", "/readyz")).await.done(200);
+    for path in ["/livez", "/readyz"] {
+        let said = hear(world.request("HEAD", path)).await;
+        assert_eq!((said.status, said.bytes.len()), (200, 0), "{path}");
+    }
     hear(world.request("GET", &format!("/mobile/v1/orders/{SOME_ID}"))).await.refused(401, "UNAUTHENTICATED");
     let said = hear(world.request("GET", "/metrics")).await;
     let text = String::from_utf8(said.bytes).expect("text");

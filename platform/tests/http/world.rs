@@ -182,6 +182,7 @@ fn city(store: &SqliteStore, clock: &SystemClock, number: u8, person: (&str, &st
         id: ChannelId::from_uuid(clock.fresh()),
         name: "粤城通".into(),
         key_hash: http::channel_key_hash(&channel_key),
+        revoked: false,
     };
     store.add_channel(&channel).expect("a channel");
     let hospital: InstitutionCode = format!("H4419000000{number}").parse().expect("a code");

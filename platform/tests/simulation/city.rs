@@ -403,6 +403,7 @@ pub(super) fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble:
         id: ChannelId::from_uuid(uuid::Uuid::from_u128(1)),
         name: "app".into(),
         key_hash: [1; 32],
+        revoked: false,
     };
     store.add_channel(&channel).expect("a channel");
     store

@@ -114,7 +114,9 @@ impl World {
     }
 
     pub(crate) fn channel_row(&self) -> ChannelRow {
-        ChannelRow { tenant: self.tenant, id: self.channel, name: "粤城通".into(), key_hash: [9; 32] }
+        ChannelRow {
+            tenant: self.tenant, id: self.channel, name: "粤城通".into(), key_hash: [9; 32], revoked: false
+        }
     }
 
     pub(crate) fn institution_row(&self) -> InstitutionRow {

@@ -232,7 +232,13 @@ async fn tenant(
         paths.push((format!("--{name}"), path));
     }
     args.extend(paths.iter().flat_map(|(flag, path)| [flag.as_str(), path.as_str()]));
-    let created = ground.platform_cli(programs, &args).answer(false).await?;
+    // A founding that was broken off has created the tenant and not kept it: an area is one tenant.
+    let tenants = ground.platform_cli(programs, &["tenant", "list"]).answer(false).await.unwrap_or_default();
+    let before = tenants.as_array().and_then(|rows| rows.iter().find(|row| row["area"] == city.admdvs).cloned());
+    let created = match before {
+        Some(tenant) => tenant,
+        None => ground.platform_cli(programs, &args).answer(false).await?,
+    };
     let tenant_id = text(&created, "tenant_id")?;
     let args = ["channel", "create", "--tenant", &tenant_id, "--name", city.channel];
     let channel = ground.platform_cli(programs, &args).answer(false).await?;

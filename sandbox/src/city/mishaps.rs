@@ -73,15 +73,15 @@ pub fn wallet(ppm: u32) -> Vec<Rule> {
 
 /// The hospitals'.
 pub fn his(ppm: u32) -> Vec<Rule> {
-    use Fault::{DoButDoNotAnswer, Duplicate, NeitherDoNorAnswer};
+    use Fault::{Busy, DoButDoNotAnswer, Duplicate, NeitherDoNorAnswer};
     spread(
         vec![
             ("bill", vec![SLOW, Duplicate]),
-            ("pre-settle", vec![SLOWER, refusal("HIS-1"), DoButDoNotAnswer, NeitherDoNorAnswer]),
-            ("release", vec![SLOW, DoButDoNotAnswer, NeitherDoNorAnswer]),
-            ("settled", vec![refusal("HIS-2"), DoButDoNotAnswer, NeitherDoNorAnswer, SLOWER]),
-            ("undone", vec![SLOW, DoButDoNotAnswer]),
-            ("query", vec![SLOW, NeitherDoNorAnswer]),
+            ("pre-settle", vec![SLOWER, refusal("HIS-1"), DoButDoNotAnswer, NeitherDoNorAnswer, Busy]),
+            ("release", vec![SLOW, DoButDoNotAnswer, NeitherDoNorAnswer, Busy]),
+            ("settled", vec![refusal("HIS-2"), DoButDoNotAnswer, NeitherDoNorAnswer, SLOWER, Busy]),
+            ("undone", vec![SLOW, DoButDoNotAnswer, Busy]),
+            ("query", vec![SLOW, NeitherDoNorAnswer, Busy]),
         ],
         ppm,
     )

@@ -17,6 +17,7 @@ CREATE TABLE channel (
     id       BLOB NOT NULL CHECK (length(id) = 16),
     name     TEXT NOT NULL,
     key_hash BLOB NOT NULL CHECK (length(key_hash) = 32),
+    revoked  INTEGER NOT NULL CHECK (revoked IN (0, 1)),
     PRIMARY KEY (tenant, id)
 ) STRICT;
 CREATE INDEX channel_key ON channel (key_hash);

@@ -66,6 +66,8 @@ pub(super) async fn welcome(shared: &Arc<Shared>, socket: &mut Socket) -> Result
     let row = registered(&shared.ground, &institution, &key).await?;
     let tenant = shared.ground.tenants.get(row.tenant)?;
     let address = Ground::address(tenant.id, &institution);
+    // A key that was replaced holds its link until it is looked at again: its successor does not wait for that.
+    shared.hub.disconnect_unless(&address, Some(&key));
     let live = shared.hub.connect(address, key).ok_or_else(|| {
         let seconds = shared.heartbeat_s.saturating_mul(3);
         Refusal::new(Code::AlreadyConnected, "another link of this institution is alive").after_s(seconds)
@@ -81,7 +83,8 @@ pub(super) async fn welcome(shared: &Arc<Shared>, socket: &mut Socket) -> Result
     Ok(Adapter { tenant, institution, live })
 }
 
-/// The institution for which this key is approved. Refuses an unapproved key and a suspended institution.
+/// The institution for which this key is approved. A suspended one is let in too: its new bills and orders are refused,
+/// but what is out has to be finished.
 async fn registered(
     ground: &Ground,
     institution: &InstitutionCode,
@@ -92,11 +95,8 @@ async fn registered(
     let mut rows: Vec<InstitutionRow> = rows.into_iter().filter(|row| row.code == *institution).collect();
     // Where one code is registered in two tenants, a suspension in one does not close the other.
     rows.sort_by_key(|row| row.suspended);
-    match rows.into_iter().next() {
-        None => Err(Refusal::new(Code::KeyUnknown, "no institution of this code has this key approved")),
-        Some(row) if row.suspended => Err(Refusal::new(Code::InstitutionUnknown, "the institution is suspended")),
-        Some(row) => Ok(row),
-    }
+    let row = rows.into_iter().next();
+    row.ok_or_else(|| Refusal::new(Code::KeyUnknown, "no institution of this code has this key approved"))
 }
 
 async fn say(socket: &mut Socket, word: &Opening) -> Result<(), Ended> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schema::ids::{InstitutionCode, MessageId, TenantId};
 use schema::link::{Body, Frame, Reply, ToInstitution};
+use schema::refusal::{Again, Code};
 use schema::sign::{PublicKey, SigningKey};
 use tokio::sync::{mpsc, oneshot};
 
@@ -172,9 +173,14 @@ impl Links for Hub {
         }
         let answer = tokio::time::timeout(timeout, answer).await;
         match answer {
+            // Their system failed: what it has done by then nobody knows.
+            Ok(Ok(Reply::Refused(problem))) if matches!(problem.code, Code::Internal | Code::OutcomeUnknown) => {
+                Answer::Unknown(format!("the institution answered {}", problem.code))
+            }
             Ok(Ok(Reply::Refused(problem))) => {
                 let words = words::for_people(&problem.title, &[]);
-                Answer::Refused(Refused { code: problem.code.to_string(), words, busy: false })
+                let busy = problem.code.again() == Again::Later;
+                Answer::Refused(Refused { code: problem.code.to_string(), words, busy })
             }
             Ok(Ok(reply)) => Answer::Done(reply),
             Ok(Err(_)) | Err(_) => {
@@ -194,4 +200,46 @@ impl Links for Hub {
 
 fn offline() -> Answer<Reply> {
     Answer::Refused(Refused { code: "OFFLINE".into(), words: "医院系统暂时未连接".into(), busy: true })
+}
+
+#[cfg(test)]
+mod tests {
+    use schema::ids::OrderId;
+    use schema::link::Release;
+    use schema::refusal::Refusal;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refusal_of_the_moment_is_busy_a_failure_is_unknown_and_the_institutions_own_no_is_final() {
+        let hub = Hub::new(SigningKey::from_seed([1; 32]));
+        let institution: InstitutionCode = "H44190000001".parse().expect("a code");
+        let address = Address { tenant: TenantId::from_uuid(uuid::Uuid::nil()), institution };
+        let mut live = hub.connect(address.clone(), SigningKey::from_seed([2; 32]).public()).expect("the only one");
+        for (code, expected) in [
+            (Code::Overloaded, Some(true)),
+            (Code::BureauUnreachable, Some(true)),
+            (Code::HospitalRefused, Some(false)),
+            (Code::Malformed, Some(false)),
+            (Code::Internal, None),
+            (Code::OutcomeUnknown, None),
+        ] {
+            let ask = ToInstitution::Release(Release {
+                order_id: OrderId::from_uuid(uuid::Uuid::nil()),
+                bill_no: "B1".into(),
+            });
+            let message = MessageId::from_uuid(uuid::Uuid::nil());
+            let asked = hub.ask(&address, message, None, ask, Duration::from_secs(5));
+            let refused = async {
+                let frame = live.frames.recv().await.expect("the question");
+                hub.answered(&address, frame.id, Reply::Refused(Refusal::new(code, "test").problem(None)));
+            };
+            let busy = match tokio::join!(asked, refused).0 {
+                Answer::Refused(refused) => Some(refused.busy),
+                Answer::Unknown(_) => None,
+                Answer::Done(reply) => unreachable!("a refusal was given: {reply:?}"),
+            };
+            assert_eq!(busy, expected, "{code}");
+        }
+    }
 }

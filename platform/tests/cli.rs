@@ -1,0 +1,167 @@
+//! The operators' commands, as real processes on a file of their own.
+
+use std::path::Path;
+use std::process::Command;
+
+use schema::sign::SigningKey;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A platform that has a key file and no tenant yet.
+struct Platform {
+    dir: TempDir,
+}
+
+const AREA: &str = "441900";
+const CODE: &str = "H44190000001";
+
+impl Platform {
+    fn new() -> Platform {
+        let dir = TempDir::new().expect("a directory");
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let settings = format!(
+            "[store]\nurl = \"sqlite:{}\"\n[events]\nurl = \"file:{}\"\n[keys]\nmaster_file = \"{}\"\n",
+            at("tongfu.db"),
+            at("events.jsonl"),
+            at("master.key")
+        );
+        write(dir.path(), "platform.toml", &settings);
+        let notice_key = SigningKey::from_seed([3; 32]).public().to_string();
+        let bureau = json!({ "base_url": "http://127.0.0.1:9", "paasid": "p", "secret": "s", "sm2_public_key": "k",
+            "notice_public_key": notice_key, "mdtrtarea_admvs": AREA });
+        let wallet = json!({ "base_url": "http://127.0.0.1:9", "sp_mchid": "1", "sp_appid": "a",
+            "merchant_serial": "1", "merchant_private_key_pem": "k", "apiv3_key": "k", "wechatpay_public_key_pem": "k",
+            "wechatpay_serial": "1" });
+        write(dir.path(), "bureau.json", &bureau.to_string());
+        write(dir.path(), "wallet.json", &wallet.to_string());
+        write(dir.path(), "sms.json", &json!({ "base_url": "http://127.0.0.1:9", "key": "k" }).to_string());
+        let platform = Platform { dir };
+        platform.done(&["keys", "init"]);
+        platform
+    }
+
+    fn run(&self, arguments: &[&str], as_json: bool) -> (bool, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
+        command.arg("--config").arg(self.dir.path().join("platform.toml")).current_dir(self.dir.path());
+        if as_json {
+            command.arg("--json");
+        }
+        let output = command.args(arguments).output().expect("the binary runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
+    fn done(&self, arguments: &[&str]) -> Value {
+        let (done, printed, complained) = self.run(arguments, true);
+        assert!(done, "{arguments:?}: {complained}");
+        serde_json::from_str(&printed).expect("one JSON value")
+    }
+
+    /// Refused under this code, with a sentence that holds `word`.
+    fn refused(&self, arguments: &[&str], code: &str, word: &str) {
+        let (done, printed, complained) = self.run(arguments, true);
+        assert!(!done && printed.is_empty(), "{arguments:?}: {printed}");
+        let failure: Value = serde_json::from_str(&complained).expect("one JSON object on stderr");
+        assert_eq!(failure["code"], code, "{arguments:?}: {failure}");
+        assert!(failure["sentence"].as_str().is_some_and(|sentence| sentence.contains(word)), "{word}: {failure}");
+    }
+
+    fn tenant(&self, area: &str) -> Vec<String> {
+        let file = |name: &str| self.dir.path().join(name).display().to_string();
+        let arguments = ["tenant", "create", "--area", area, "--name", "东莞", "--bureau"].map(str::to_owned);
+        let mut arguments = Vec::from(arguments);
+        arguments.extend([file("bureau.json"), "--wallet".into(), file("wallet.json")]);
+        arguments.extend(["--sms".into(), file("sms.json")]);
+        arguments
+    }
+}
+
+fn write(dir: &Path, name: &str, content: &str) {
+    std::fs::write(dir.join(name), content).expect("written");
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
+
+#[test]
+fn an_area_is_six_digits_and_one_tenant() {
+    let platform = Platform::new();
+    for area in ["", "44190", "4419000", "44190x", "４４１９００"] {
+        platform.refused(&words(&platform.tenant(area)), "INVALID", "--area");
+    }
+    let tenant = platform.done(&words(&platform.tenant(AREA)));
+    platform.refused(&words(&platform.tenant(AREA)), "CONFLICT", tenant["tenant_id"].as_str().expect("an id"));
+    assert_eq!(platform.done(&["tenant", "list"]).as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn a_channel_is_made_for_a_tenant_that_is_there_and_can_be_revoked() {
+    let platform = Platform::new();
+    let tenant = platform.done(&words(&platform.tenant(AREA)))["tenant_id"].as_str().expect("an id").to_owned();
+    platform.refused(&["channel", "create", "--tenant", NOBODY, "--name", "x"], "NOT_FOUND", "no tenant");
+    platform.refused(&["channel", "create", "--tenant", &tenant, "--name", " "], "INVALID", "--name");
+    let made = platform.done(&["channel", "create", "--tenant", &tenant, "--name", "粤城通"]);
+    let id = made["channel_id"].as_str().expect("an id");
+    assert_eq!(made["channel_key"].as_str().map(str::len), Some(48));
+    let listed = |revoked: bool| json!([{ "channel_id": id, "name": "粤城通", "revoked": revoked }]);
+    assert_eq!(platform.done(&["channel", "list", "--tenant", &tenant]), listed(false));
+    platform.refused(&["channel", "revoke", "--tenant", &tenant, "--channel", NOBODY], "NOT_FOUND", "no channel");
+    platform.done(&["channel", "revoke", "--tenant", &tenant, "--channel", id]);
+    assert_eq!(platform.done(&["channel", "list", "--tenant", &tenant]), listed(true));
+}
+
+#[test]
+fn only_suspend_and_resume_touch_the_suspension_and_only_approve_and_rotate_the_key() {
+    let platform = Platform::new();
+    let tenant = platform.done(&words(&platform.tenant(AREA)))["tenant_id"].as_str().expect("an id").to_owned();
+    let named = |command: &'static str| vec!["institution", command, "--tenant", &tenant, "--code", CODE];
+    let with = |command: &'static str, more: &[&'static str]| -> Vec<&str> {
+        let mut arguments = named(command);
+        arguments.extend(more);
+        arguments
+    };
+    let create = with("create", &["--name", "人民医院", "--area", AREA, "--sub-mchid", "1900000109"]);
+    platform.refused(&named("suspend"), "NOT_FOUND", CODE);
+    for (area, merchant, word) in [("4419", "1", "--area"), (AREA, " ", "--sub-mchid")] {
+        let wrong = with("create", &["--name", "人民医院", "--area", area, "--sub-mchid", merchant]);
+        platform.refused(&wrong, "INVALID", word);
+    }
+    assert_eq!(platform.done(&create)["suspended"], false);
+
+    let key = |seed: u8| SigningKey::from_seed([seed; 32]).public().to_string();
+    let (first, second) = (key(1), key(2));
+    let keyed = |command: &'static str, key: &str| -> Vec<String> {
+        let mut arguments: Vec<String> = named(command).into_iter().map(str::to_owned).collect();
+        arguments.extend(["--key".to_owned(), key.to_owned()]);
+        arguments
+    };
+    platform.refused(&words(&keyed("approve", "no key")), "INVALID", "--key");
+    assert_eq!(platform.done(&words(&keyed("approve", &first)))["key"], json!(first));
+    assert_eq!(platform.done(&words(&keyed("approve", &first)))["key"], json!(first), "again is harmless");
+    platform.refused(&words(&keyed("approve", &second)), "CONFLICT", "rotate");
+    assert_eq!(platform.done(&named("suspend"))["suspended"], true);
+    for command in [keyed("approve", &first), keyed("rotate", &second)] {
+        assert_eq!(platform.done(&words(&command))["suspended"], true, "{command:?}");
+    }
+    assert_eq!(platform.done(&create)["suspended"], true);
+    assert_eq!(platform.done(&create)["key"], json!(second), "the key stays too");
+    assert_eq!(platform.done(&named("resume"))["suspended"], false);
+    platform.refused(&["institution", "list", "--tenant", NOBODY], "NOT_FOUND", "no tenant");
+    assert_eq!(platform.done(&["institution", "list", "--tenant", &tenant])[0]["key"], json!(second));
+}
+
+#[test]
+fn what_goes_wrong_is_json_where_json_was_asked_for_and_a_sentence_elsewhere() {
+    let platform = Platform::new();
+    platform.refused(&["institution", "dance"], "INVALID", "dance");
+    platform.refused(&["order", "list"], "UNAVAILABLE", "tongfu.db");
+    platform.done(&words(&platform.tenant(AREA)));
+    platform.refused(&["order", "show", NOBODY], "NOT_FOUND", NOBODY);
+    let (done, _, complained) = platform.run(&["order", "show", NOBODY], false);
+    assert!(!done && complained.starts_with("没有订单"), "{complained}");
+    let (done, printed, _) = platform.run(&["--help"], true);
+    assert!(done && printed.contains("serve"), "help is no failure: {printed}");
+}
