@@ -606,7 +606,7 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
     }
 }
 
-fn refunds(cli: &Cli, settings: &Settings, state: Option<&str>, most: u32) -> Result<ExitCode, CannotStart> {
+fn refunds(cli: &Cli, settings: &Settings, state: Option<&str>, most: u32) -> Result<ExitCode, Failure> {
     let store = startup::open_store(settings, Access::ReadOnly)?;
     let refunds = store.refunds_in(state, most).map_err(said)?;
     let rows: Vec<_> = refunds
