@@ -65,6 +65,7 @@ async fn a_busy_hospital_is_asked_again_and_its_refusal_of_an_undo_is_not_taken_
         refund_no: "R1".into(),
         bill_no: "B1".into(),
         amount_fen: Some(Fen::new(1000)),
+        replaced_by: None,
         reason: "检查取消".into(),
     };
     assert!(matches!(adapter.ask(ToPlatform::Refund(refund)).await, Reply::Refund(_)));

@@ -84,12 +84,24 @@ struct OrderRow {
     refunded_fen: i64,
     /// Granted and not yet given back.
     refunding_fen: i64,
+    /// Of its cash: what came in at the order that it replaces.
+    carried_in_fen: i64,
+    /// Of its cash: what pays the order that replaces it.
+    carried_out_fen: i64,
 }
 
 impl OrderRow {
     /// Nothing of it is on its way any more, so what is due can be told.
     fn rests(&self) -> bool {
         matches!(self.state.as_str(), "completed" | "closed") && self.refunding_fen == 0
+    }
+
+    /// What should be in for its bill of so much: cash counts where it came in, whichever order it pays.
+    fn due(&self, amount_fen: i64) -> i64 {
+        match self.state.as_str() {
+            "completed" => amount_fen - self.refunded_fen - self.carried_in_fen,
+            _ => self.carried_out_fen - self.carried_in_fen,
+        }
     }
 }
 
@@ -162,6 +174,8 @@ impl City {
                 why: row["why"].as_str().map(str::to_owned),
                 refunded_fen: row["refunded_fen"].as_i64().unwrap_or(0),
                 refunding_fen: row["refunding_fen"].as_i64().unwrap_or(0),
+                carried_in_fen: row["carried_in_fen"].as_i64().unwrap_or(0),
+                carried_out_fen: row["carried_out_fen"].as_i64().unwrap_or(0),
             };
             (id, row)
         };
@@ -238,11 +252,9 @@ fn compare_bills(verdict: &mut Verdict, records: &Records, came_in: &BTreeMap<Bi
             continue;
         }
         let orders = by_bill.get(&key).map(Vec::as_slice).unwrap_or_default();
-        let completed = orders.iter().find(|order| order.state == "completed");
-        let due = match completed {
-            _ if window => amount_fen,
-            Some(order) => amount_fen - order.refunded_fen,
-            None => 0,
+        let due = match window {
+            true => amount_fen,
+            false => orders.iter().map(|order| order.due(amount_fen)).sum(),
         };
         if orders.iter().all(|order| order.rests()) && came.fen != due {
             verdict.differences.push(format!("{institution} {bill_no}: {due} fen due, {came:?}"));

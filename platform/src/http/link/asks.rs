@@ -13,7 +13,6 @@ use schema::refusal::{Code, Fault, Refusal};
 use serde_json::Value;
 
 use crate::http::faults;
-use crate::http::session::sha256;
 use crate::journey::{Ground, Tenant, bills, people, refund, view};
 use crate::store::CallerKey;
 
@@ -38,7 +37,7 @@ impl Asker {
         let key = CallerKey {
             caller: format!("adapter:{}", self.institution),
             key: frame.id.to_string(),
-            request: sha256(frame.payload.0.as_bytes()),
+            request: self.tenant.vault.lookup("request", frame.payload.0.as_bytes()).to_bytes(),
         };
         if let Some(first) = self.ground.first_answer(self.tenant.id, &key).await? {
             return serde_json::from_slice(&first)
