@@ -110,7 +110,13 @@ impl Case {
 
     /// At the hospital, for this bill.
     pub(crate) async fn his_fault(&self, operation: &str, fault: Fault, times: Option<u32>) {
-        self.world.fault(self.world.url("his"), operation, &self.bill_key(), fault, times).await;
+        self.his_fault_of(&self.bill_no, operation, fault, times).await;
+    }
+
+    /// At the hospital, for another of its bills.
+    pub(crate) async fn his_fault_of(&self, bill_no: &str, operation: &str, fault: Fault, times: Option<u32>) {
+        let subject = format!("{}/{bill_no}", self.hospital);
+        self.world.fault(self.world.url("his"), operation, &subject, fault, times).await;
     }
 
     /// At the wallet, for this order.
@@ -305,6 +311,41 @@ impl Case {
                 return state;
             }
         }
+    }
+
+    /// The patient brings the last line of the paid bill back; what remains is billed anew. The refund's state.
+    pub(crate) async fn return_line(&self) -> String {
+        let until = soon();
+        loop {
+            let state = self.world.outside.return_part(self.hospital, &self.refund_no(), &self.bill_no).await;
+            // Until the bill of what remains has come to the platform, it is not known there.
+            if !matches!(state.as_str(), "no_answer" | "refused") || Instant::now() >= until {
+                return state;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    }
+
+    /// The number of the bill of what remains.
+    pub(crate) fn rest_no(&self) -> String {
+        format!("{}R", self.bill_no)
+    }
+
+    /// What remains, and the order that pays it.
+    pub(crate) async fn rest(&self) -> Case {
+        let story = self.world.story(self.order()).await;
+        let order = story["refunds"][0]["id"].as_str().expect("a refund").parse().expect("an id");
+        let mut rest = Case {
+            world: Arc::clone(&self.world),
+            member: Arc::clone(&self.member),
+            hospital: self.hospital,
+            bill_no: self.rest_no(),
+            amount: 0,
+            order: Some(order),
+            seen: self.seen,
+        };
+        rest.amount = rest.his_bill().await["amount_fen"].as_i64().expect("an amount");
+        rest
     }
 
     fn refund_no(&self) -> String {

@@ -25,6 +25,7 @@ mod link;
 mod loss;
 mod places;
 mod pricing;
+mod replace;
 mod sms;
 mod world;
 
@@ -58,6 +59,7 @@ fn arms() -> Vec<Arm> {
     all.extend(cash::arms());
     all.extend(insurance::arms());
     all.extend(back::arms());
+    all.extend(replace::arms());
     all.extend(link::arms());
     all.extend(loss::arms());
     all.extend(codes::arms());
