@@ -14,13 +14,16 @@ use crate::world::{City, World};
 
 pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
+/// Another answer than the usual one, to some questions.
+pub type Instead = Box<dyn Fn(&ToInstitution) -> Option<Reply>>;
+
 pub struct Adapter {
     pub socket: Socket,
     pub key: SigningKey,
     pub platform: PublicKey,
     pub heartbeat_s: u64,
     /// What this hospital answers other than usual.
-    pub instead: Option<Box<dyn Fn(&ToInstitution) -> Option<Reply>>>,
+    pub instead: Option<Instead>,
     next: u128,
 }
 

@@ -40,10 +40,13 @@ use world::World;
 /// How many arms are lived at the same time: they mostly wait.
 const AT_ONCE: usize = 48;
 
+/// What happens in an arm, from its beginning to its last assertion.
+type Life = Box<dyn FnOnce(Arc<World>, &Handle) + Send>;
+
 /// One arm, to be lived in a city.
 struct Arm {
     name: String,
-    live: Box<dyn FnOnce(Arc<World>, &Handle) + Send>,
+    live: Life,
 }
 
 /// An arm by its sentence.
