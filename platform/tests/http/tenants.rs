@@ -212,7 +212,9 @@ async fn call(owner: &Owner<'_>, other: &Other<'_>, method: &str, path: &str) {
         }
         ("POST", "/wallet/v1/notify/{tenant}") => pays_by_notice(owner, other).await,
         ("POST", "/bureau/v1/notices/{tenant}") => loses_by_notice(owner, other).await,
-        ("GET", "/livez" | "/readyz" | "/metrics") => owner.is_not_in(&hear(owner.world.request(method, path)).await),
+        ("GET" | "HEAD", "/livez" | "/readyz" | "/metrics") => {
+            owner.is_not_in(&hear(owner.world.request(method, path)).await)
+        }
         _ => panic!("{method} {path} has no case here: what of another tenant's does it show or change?"),
     }
 }
