@@ -367,6 +367,22 @@ impl Case {
         assert_eq!(last.as_deref(), Some(state), "the refund of {}", self.bill_no);
     }
 
+    /// Waits until the platform's own story has the refund so.
+    pub(crate) async fn happens_to_refund(&self, state: &str) {
+        let until = soon();
+        loop {
+            let story = self.world.story(self.order()).await;
+            let now = story["refunds"][0]["state"]["state"].as_str().unwrap_or("none");
+            if now == state {
+                return;
+            }
+            if Instant::now() >= until {
+                fail(&format!("the refund of {} is {now}, wanted {state}", self.bill_no));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+    }
+
     // ——— what everybody says afterwards ———
 
     /// Waits until the order is exactly here.
@@ -406,14 +422,19 @@ impl Case {
 
     /// Waits until the bureau, the wallet and the hospital all say so.
     pub(crate) async fn sides_become(&self, wanted: &Sides) {
+        self.sides_become_one_of(std::slice::from_ref(wanted)).await;
+    }
+
+    /// The same where the hospital may stand in more than one way.
+    pub(crate) async fn sides_become_one_of(&self, wanted: &[Sides]) {
         let until = soon();
         loop {
             let now = self.sides().await;
-            if now == *wanted {
+            if wanted.contains(&now) {
                 return;
             }
             if Instant::now() >= until {
-                assert_eq!(now, *wanted, "{} at {}", self.bill_no, self.hospital);
+                fail(&format!("{} at {}: {now:?}, wanted {wanted:?}", self.bill_no, self.hospital));
             }
             tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }

@@ -21,6 +21,7 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub(crate) fn arms() -> Vec<Arm> {
     vec![
         arm("the link drops at a bill, and the bill comes once", |world| async move {
+            let _line = world.line.lock().await;
             // Before there is a bill there is no number to go by.
             let member = std::sync::Arc::new(world.somebody(LAKE, |_| true).await);
             let certno = member.person.own.certno.expose().to_owned();
@@ -32,6 +33,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides { settlements: 1, cash, standing: "booked" }).await;
         }),
         arm("the link drops at a question for the price, and it is priced once", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             cut_both(&case, "pre_settle");
             let cash = case.complete().await;
@@ -39,6 +41,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides { settlements: 1, cash, standing: "booked" }).await;
         }),
         arm("the link drops at a release, and the bill is free again", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.priced().await;
             cut_both(&case, "release");
@@ -48,6 +51,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides::nothing()).await;
         }),
         arm("the link drops at the news of a payment, and it is booked once", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             cut_both(&case, "settled");
             let cash = case.complete().await;
@@ -57,6 +61,7 @@ pub(crate) fn arms() -> Vec<Arm> {
         arm(
             "the link drops at the question whether a payment was booked, and nothing is refunded",
             |world| async move {
+                let _line = world.line.lock().await;
                 let mut case = Case::at(&world, LAKE).await;
                 case.his_fault("settled", Fault::NeitherDoNorAnswer, Some(1)).await;
                 cut_both(&case, "query_payment");
@@ -69,6 +74,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             },
         ),
         arm("the link drops at the news of an undoing, and it is unbooked once", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.complete().await;
             cut_both(&case, "undone");
@@ -78,6 +84,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides::nothing()).await;
         }),
         arm("the link drops at a claim of the window, which asks again and gets the bill", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.priced().await;
             cut_both(&case, "claim");
@@ -87,6 +94,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides { settlements: 1, cash: 0, standing: "paid-at-window" }).await;
         }),
         arm("the link drops at a withdrawal, which is asked again and done", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.priced().await;
             cut_both(&case, "withdraw");
@@ -101,6 +109,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             assert_eq!(refused.state, "withdrawn");
         }),
         arm("the link drops at a refund's asking, and it is given back once", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.complete().await;
             cut_both(&case, "refund");
@@ -111,6 +120,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides::nothing()).await;
         }),
         arm("the link drops at a question about an order, which is asked again and answered", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.open(Mode::Insured).await;
             case.shown("priced").await;
@@ -124,6 +134,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides::nothing()).await;
         }),
         arm("the link drops at the day's list, which is asked again and answered", |world| async move {
+            let _line = world.line.lock().await;
             let mut case = Case::at(&world, LAKE).await;
             case.complete().await;
             let today = sandbox::clock::china_now().format("%Y-%m-%d").to_string();
@@ -140,6 +151,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             assert!(rows.iter().any(|row| row["order_id"] == case.order().to_string()), "{rows:?}");
         }),
         arm("the link drops at the binding of a visit card, which is asked again and done", |world| async move {
+            let _line = world.line.lock().await;
             let case = Case::at(&world, LAKE).await;
             let certno = case.insured().certno.expose().to_owned();
             world.cutter.cut(LAKE, "bind_visit_card", &certno, Half::Ask);

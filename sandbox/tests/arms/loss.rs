@@ -58,14 +58,14 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.sides_become(&Sides::nothing()).await;
         }),
         arm(
-            "a card that the bureau reports lost while a 2207 is lost ends the order once that is known",
+            "a card that its owner reports lost while a 2207 is lost ends the order once that is known",
             |world| async move {
                 let mut case = Case::at(&world, FIRST).await;
                 case.priced().await;
                 case.bureau_fault("2207", Fault::ExecuteAfterReversal { delay_ms: 700 }, Some(1)).await;
                 case.authorise().await;
                 case.reaches("Doubting").await;
-                case.lose_at_bureau().await;
+                case.lose().await;
                 case.ends("closed", Some("binding_lost"), None).await;
                 case.happened("settle_found").await;
                 case.sides_become(&Sides::nothing()).await;

@@ -38,7 +38,7 @@ use tokio::runtime::{Builder, Handle};
 use world::World;
 
 /// How many arms are lived at the same time: they mostly wait.
-const AT_ONCE: usize = 48;
+const AT_ONCE: usize = 40;
 
 /// What happens in an arm, from its beginning to its last assertion.
 type Life = Box<dyn FnOnce(Arc<World>, &Handle) + Send>;
@@ -56,14 +56,14 @@ fn arm<L: Future<Output = ()>>(name: impl Into<String>, live: impl FnOnce(Arc<Wo
 
 fn arms() -> Vec<Arm> {
     let mut all = Vec::new();
-    // Those that wait longest begin first.
+    // Those that take turns, or wait longest, begin first.
+    all.extend(link::arms());
     all.extend(places::arms());
     all.extend(hospital::arms());
     all.extend(cash::arms());
     all.extend(insurance::arms());
     all.extend(back::arms());
     all.extend(replace::arms());
-    all.extend(link::arms());
     all.extend(loss::arms());
     all.extend(codes::arms());
     all.extend(pricing::arms());

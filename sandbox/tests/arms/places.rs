@@ -254,8 +254,12 @@ impl Stay {
         let cash = story["order"]["authorisation"]["split"]["cash_fen"].as_i64().unwrap_or(0);
         let sides = match ending {
             COMPLETED => Sides { settlements: 1, cash, standing: "booked" },
-            // Told to undo what it never booked, a hospital keeps the lock of an order that is no more.
-            ("closed", Some("refund_asked"), _) => Sides { settlements: 0, cash: 0, standing: "held" },
+            // A hospital that hears of the undoing before it ever booked keeps the lock of an order that is no more;
+            // one that booked just before gives the bill free. The window can take either.
+            ("closed", Some("refund_asked"), _) => {
+                let held = Sides { settlements: 0, cash: 0, standing: "held" };
+                return self.case.sides_become_one_of(&[held, Sides::nothing()]).await;
+            }
             ("closed", Some("taken_by_window"), _) => Sides { settlements: 1, cash: 0, standing: "paid-at-window" },
             ("closed", ..) => Sides::nothing(),
             _ => Sides { settlements: 1, cash: self.cash(), standing: "held" },

@@ -28,7 +28,7 @@ pub(crate) fn arms() -> Vec<Arm> {
         }),
         arm("a price that comes late is still the price", |world| async move {
             let mut case = Case::at(&world, FIRST).await;
-            case.his_fault("pre-settle", Fault::Delay { delay_ms: 4_000 }, Some(1)).await;
+            case.his_fault("pre-settle", Fault::Delay { delay_ms: 5_000 }, Some(1)).await;
             let cash = case.complete().await;
             case.happened("price_unknown").await;
             case.sides_become(&Sides { settlements: 1, cash, standing: "booked" }).await;

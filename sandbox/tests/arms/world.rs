@@ -34,16 +34,26 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(75);
 /// Between two looks at the list of orders.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 
-/// Every deadline is really reached, and none by a busy machine: prices and patience are shorter or longer than in
-/// other cities as that demands.
+/// How many people log in at the same time: a stampede would cost the first orders their deadlines.
+const AT_THE_DOOR: usize = 4;
+/// How often a person asks for a login code that does not come.
+const ASKS_AT_THE_DOOR: usize = 4;
+/// How long they wait for it each time.
+const WAIT_AT_THE_DOOR: Duration = Duration::from_secs(20);
+
+/// Every deadline is really reached, and none by a busy machine: patience is longer or shorter than in other cities as
+/// that demands.
 const DEADLINES: Profile = Profile {
-    price_ms: 15_000,
-    priced_ms: 20_000,
-    code_ms: 10_000,
-    collect_ms: 14_000,
-    tell_ms: 15_000,
-    patience_ms: 26_000,
-    refund_ms: 26_000,
+    price_ms: 20_000,
+    priced_ms: 30_000,
+    code_ms: 15_000,
+    bureau_limit_ms: 3_000,
+    collect_ms: 18_000,
+    tell_ms: 18_000,
+    patience_ms: 30_000,
+    refund_ms: 30_000,
+    party_timeout_ms: 3_000,
+    link_timeout_ms: 3_000,
     ..COMPRESSED
 };
 
@@ -65,6 +75,9 @@ pub(crate) struct World {
     pub(crate) cutter: Arc<Cutter>,
     /// The far hospital's purse.
     pub(crate) purse: tokio::sync::Mutex<()>,
+    /// The line to the lake: it drops for one arm at a time, or nobody there would get a price in time.
+    pub(crate) line: tokio::sync::Mutex<()>,
+    door: tokio::sync::Semaphore,
     urls: BTreeMap<String, String>,
     crowds: Mutex<BTreeMap<&'static str, VecDeque<Person>>>,
     listed: watch::Receiver<BTreeMap<String, Listed>>,
@@ -118,6 +131,8 @@ impl World {
             outside,
             cutter,
             purse: tokio::sync::Mutex::default(),
+            line: tokio::sync::Mutex::default(),
+            door: tokio::sync::Semaphore::new(AT_THE_DOOR),
             urls,
             crowds: Mutex::new(crowds),
             listed,
@@ -156,29 +171,43 @@ impl World {
             at.and_then(|at| crowd.remove(at)).expect("enough people")
         };
         let entrance = self.city.entrance(area).await.expect("a way in");
-        let deadline = Instant::now() + PATIENCE;
-        Member::settle_in(person, &entrance, &self.outside, deadline).await.expect("a person logs in")
+        let _turn = self.door.acquire().await.expect("the door is never closed");
+        let mut last = None;
+        for _ in 0..ASKS_AT_THE_DOOR {
+            let deadline = Instant::now() + WAIT_AT_THE_DOOR;
+            match Member::settle_in(person.clone(), &entrance, &self.outside, deadline).await {
+                Ok(member) => return member,
+                Err(trouble) => last = Some(trouble),
+            }
+        }
+        fail(&format!("a person cannot log in: {last:?}"))
     }
 
     /// Something goes wrong at a counterparty (by its address), `times` times or until the storm ends.
     pub(crate) async fn fault(&self, url: &str, operation: &str, subject: &str, fault: Fault, times: Option<u32>) {
         let rule =
             Rule { operation: operation.to_owned(), subject: Some(subject.to_owned()), share_ppm: None, times, fault };
-        let posted = self.outside.post(format!("{url}/sandbox/faults"), &json!(rule)).await;
-        assert!(posted.is_some_and(|(status, _)| status == 200), "{url} takes no rules");
+        let page = format!("{url}/sandbox/faults");
+        let posted = until_heard(|| async {
+            self.outside.post(page.clone(), &json!(rule)).await.filter(|(status, _)| *status == 200)
+        });
+        posted.await;
     }
 
     /// The storm about one subject is over.
     pub(crate) async fn calm(&self, url: &str, subject: &str) {
         let url = format!("{url}/sandbox/faults?subject={subject}");
-        let sent = self.outside.client().delete(url).send().await.expect("the counterparty answers");
-        assert!(sent.status().is_success());
+        let sent = until_heard(|| async {
+            let sent = self.outside.client().delete(&url).send().await.ok()?;
+            sent.status().is_success().then_some(())
+        });
+        sent.await;
     }
 
     /// A page of a counterparty.
     pub(crate) async fn page(&self, url: String) -> Value {
-        let response = self.outside.client().get(&url).send().await.expect("the counterparty answers");
-        response.json().await.expect("JSON")
+        let page = until_heard(|| async { self.outside.client().get(&url).send().await.ok()?.json().await.ok() });
+        page.await
     }
 
     /// Waits until the platform lists an order so that it fits. Fails with what is listed instead.
@@ -204,6 +233,20 @@ impl World {
         let story = self.story(order).await;
         let rows = story["history"].as_array().cloned().unwrap_or_default();
         rows.iter().filter_map(|row| row["event"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+/// Asks a counterparty until it answers: a busy machine lets a request run out of time now and then.
+async fn until_heard<T, F: Future<Output = Option<T>>>(ask: impl Fn() -> F) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        if Instant::now() >= until {
+            fail("a counterparty does not answer");
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
