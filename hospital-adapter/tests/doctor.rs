@@ -29,7 +29,7 @@ async fn each_refusal_of_the_opening_is_told_with_what_to_do() {
     let site = Site::init(&platform.url).await;
     for (code, word) in [
         (Code::KeyUnknown, site.public_key.as_str()),
-        (Code::InstitutionUnknown, "机构未登记或已停用"),
+        (Code::InstitutionUnknown, "未登记或已停用"),
         (Code::AlreadyConnected, "同一密钥可能在另一台机器"),
     ] {
         let ((healthy, report), ()) = tokio::join!(site.doctor(), platform.refuse(code));
