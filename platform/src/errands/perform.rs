@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use schema::ids::{InstitutionCode, TenantId};
-use schema::refusal::{Code, Refusal};
+use schema::refusal::Refusal;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, Span};
@@ -15,6 +15,7 @@ use super::lease::Lease;
 use crate::domain::action::Action;
 use crate::domain::order::Order;
 use crate::journey::Ground;
+use crate::journey::desk::decided;
 use crate::journey::perform::{answer, perform, unknown};
 use crate::store::{DueAction, NewAction};
 
@@ -190,9 +191,4 @@ fn party(due: &DueAction) -> Party {
         | Action::Carry { .. }
         | Action::NotCarried { .. } => Party::Nobody,
     }
-}
-
-/// The desk has decided (and closed the action) unless it could not write.
-fn decided(refusal: &Refusal) -> bool {
-    !matches!(refusal.code, Code::Overloaded | Code::OutcomeUnknown | Code::Internal)
 }

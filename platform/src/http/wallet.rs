@@ -13,7 +13,7 @@ use super::answer::{Answer, to_its_end};
 use super::caller::{body, headers, id};
 use super::trace::Trace;
 use crate::domain::order::Event;
-use crate::journey::desk::{Command, Outcome, What};
+use crate::journey::desk::{self, Command, Outcome, What};
 use crate::journey::{Ground, collect, refund};
 use crate::parties::wallet::{NotBelieved, Notice, RefundState};
 
@@ -49,7 +49,7 @@ async fn act(ground: &Ground, tenant: TenantId, notice: Notice, trace: Trace) ->
         trace_id: trace.id(),
     };
     match ground.desk.tell(command).await {
-        Outcome::Refused(refusal) => decided(refusal),
+        Outcome::Refused(refusal) => known(refusal),
         _ => Ok(()),
     }
 }
@@ -93,12 +93,10 @@ async fn goes_to(ground: &Ground, tenant: TenantId, order: OrderId, merchant: &s
 }
 
 /// A refusal of the tables means that this was known; only what kept the desk from deciding goes back to the wallet.
-fn decided(refusal: Refusal) -> Result<(), Refusal> {
-    match refusal.code {
-        Code::Overloaded | Code::OutcomeUnknown | Code::Internal | Code::OrderUnknown => Err(refusal),
-        _ => {
-            tracing::info!(%refusal, "a wallet notice said what was known");
-            Ok(())
-        }
+fn known(refusal: Refusal) -> Result<(), Refusal> {
+    if !desk::decided(&refusal) || refusal.code == Code::OrderUnknown {
+        return Err(refusal);
     }
+    tracing::info!(%refusal, "a wallet notice said what was known");
+    Ok(())
 }

@@ -115,6 +115,11 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+/// Whether a refusal is a decision of the tables. What kept the desk from writing is none: the same may be said again.
+pub fn decided(refusal: &Refusal) -> bool {
+    !matches!(refusal.code, Code::Overloaded | Code::OutcomeUnknown | Code::Internal)
+}
+
 impl Outcome {
     /// The order, or the refusal; anything else is a mistake of ours.
     pub fn order(self) -> Result<Order, Refusal> {

@@ -12,9 +12,9 @@
 
 use schema::ids::{EventId, OrderId, RefundId};
 use schema::money::Fen;
-use schema::refusal::{Again, Code, Refusal};
+use schema::refusal::{Code, Refusal};
 
-use super::desk::{Command, Outcome, What};
+use super::desk::{self, Command, Outcome, What};
 use super::job::Job;
 use crate::domain::order::{Carry, Event, State};
 use crate::domain::refund::{Refund, RefundEvent, RefundState};
@@ -52,7 +52,7 @@ pub async fn open(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
         carry: Some(Box::new(carry)),
     };
     let Some(refusal) = refused(tell(job, what).await) else { return Ok(What::ActionDone) };
-    if refusal.code.again() == Again::Later {
+    if !desk::decided(&refusal) {
         return Ok(job.again());
     }
     let tenant = job.tenant.id;
@@ -67,7 +67,7 @@ pub async fn open(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
 /// refusal means that the order has moved on by itself.
 pub async fn resume(job: &Job<'_>) -> What {
     match refused(tell(job, job.event(Event::Resumed)).await) {
-        Some(refusal) if refusal.code == Code::PersonBusy || refusal.code.again() == Again::Later => job.again(),
+        Some(refusal) if refusal.code == Code::PersonBusy || !desk::decided(&refusal) => job.again(),
         _ => What::ActionDone,
     }
 }

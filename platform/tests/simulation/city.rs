@@ -10,7 +10,7 @@ use platform::domain::order::{Event, Order, State, Taken, Why};
 use platform::ephemeral::memory::Memory;
 use platform::errands;
 use platform::events::{NotTaken, Sink};
-use platform::journey::desk::{Command, Desk, Door, Outcome, What};
+use platform::journey::desk::{self, Command, Desk, Door, Outcome, What};
 use platform::journey::{Ground, Tenant, Tenants, bills, code, open, pay, people, refund};
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::outbound::Outbound;
@@ -701,7 +701,7 @@ async fn notice(world: &World, order: &Order) {
             ground.desk.tell(command).await
         });
         match heard.await {
-            Some(Outcome::Refused(refusal)) if refusal.code.again() != Again::AfterLooking => {}
+            Some(Outcome::Refused(refusal)) if !desk::decided(&refusal) => {}
             Some(_) => return,
             None => {}
         }
@@ -812,7 +812,11 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
         faults.push("somebody paid a bill twice in the wallet".into());
     }
     if books.net_fen.get() != net("wallet:") {
-        faults.push(format!("the wallet holds {} fen, our postings say {}", books.net_fen.get(), net("wallet:")));
+        let records = wallet.records().expect("readable");
+        let paid = records["orders"].as_array().into_iter().flatten().filter(|row| row["state"] == "PAID");
+        let kept: Vec<_> = paid.map(|row| (&row["out_trade_no"], &row["total_fen"], &row["refunded_fen"])).collect();
+        let (theirs, ours) = (books.net_fen.get(), net("wallet:"));
+        faults.push(format!("the wallet holds {theirs} fen, our postings say {ours}; paid there are {kept:?}"));
     }
     let published = world.published.lock().expect("one thread").clone();
     let records = records::read(published.iter().map(|record| record.record.as_str()));
