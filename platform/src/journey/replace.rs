@@ -27,15 +27,16 @@ pub const fn order_of(refund: RefundId) -> OrderId {
 /// Opens the replacement. Where it cannot be opened (its bill was taken back, the card was lost), nothing is carried.
 pub async fn open(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
     let refund = refund(job, id).await?;
+    // Adopted late, the replaced order may have ended already: there is nothing left to open.
+    if refund.state != RefundState::Replacing {
+        return Ok(What::ActionDone);
+    }
     let replacement = order_of(id);
     let (Some(remains), Some(insured), Some(authorisation), State::Completed { legs, .. }) =
         (&refund.replaced_by, &job.order.insured, &job.order.authorisation, job.order.state.stood())
     else {
         return Err(Refusal::new(Code::Internal, format!("refund {id} has nothing to be replaced by")));
     };
-    if refund.state != RefundState::Replacing {
-        return Ok(What::ActionDone);
-    }
     let carry = Carry {
         from: job.order.id,
         refund: id,
