@@ -5,8 +5,9 @@ CITY_DIR ?= city
 
 .PHONY: city test check deny bench prepare build clean-city
 
-prepare: ## what a bare Debian lacks: a C compiler for SQLite and ring
-	@command -v cc >/dev/null || (apt-get update && apt-get install -y build-essential pkg-config)
+prepare: ## what a bare Debian lacks: a C compiler for SQLite, ring and librdkafka; libpq; zlib
+	@dpkg -s build-essential pkg-config libpq-dev zlib1g-dev >/dev/null 2>&1 \
+	  || (apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config libpq-dev zlib1g-dev)
 
 build: prepare
 	$(CARGO) build -p platform -p hospital-adapter -p sandbox
