@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
-use platform::store::sqlite::{Access, SqliteStore};
+use platform::store::sql::{Access, SqlStore};
+
 use platform::store::{ChannelRow, InstitutionRow, Store as _};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
@@ -376,7 +377,7 @@ fn filled(argument: &str, text: &str) -> Result<(), Failure> {
 }
 
 /// A tenant that is there.
-fn known_tenant(store: &SqliteStore, tenant: TenantId) -> Result<(), Failure> {
+fn known_tenant(store: &SqlStore, tenant: TenantId) -> Result<(), Failure> {
     let known = store.tenants().map_err(said)?.iter().any(|row| row.id == tenant);
     if known { Ok(()) } else { Err(Wrong::NotFound.because(format!("没有统筹区 / no tenant {tenant}"))) }
 }

@@ -30,7 +30,7 @@ use crate::parties::sms::config::SmsConfig;
 use crate::parties::wallet::client::WeChatPay;
 use crate::parties::wallet::config::WalletConfig;
 use crate::settings::Settings;
-use crate::store::sqlite::{Access, SqliteStore};
+use crate::store::sql::{Access, SqlStore};
 use crate::store::{Store, TenantRow};
 
 /// Why the platform does not start. Names the setting, what was found, and what to do.
@@ -118,8 +118,8 @@ impl Master {
 }
 
 /// Opens the store that the settings name.
-pub fn open_store(settings: &Settings, access: Access) -> Result<SqliteStore, CannotStart> {
-    SqliteStore::open_url(&settings.store.url, access)
+pub fn open_store(settings: &Settings, access: Access) -> Result<SqlStore, CannotStart> {
+    SqlStore::open_url(&settings.store.url, access)
         .map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
 }
 

@@ -20,7 +20,8 @@ use platform::domain::order::{Event, Order, State, Undone, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
 use platform::parties::wallet::Account;
-use platform::store::sqlite::{Access, SqliteStore};
+use platform::store::sql::{Access, SqlStore};
+use platform::store::sqlite;
 use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
 use schema::ids::{EventId, OrderId, ProcessId, TenantId};
 use schema::refusal::Code;
@@ -108,7 +109,7 @@ struct City {
 impl City {
     fn new() -> City {
         let dir = TempDir::new().expect("a directory");
-        let store = SqliteStore::open(dir.path().join("tongfu.db"), Access::Serve).expect("a file");
+        let store = sqlite::open(dir.path().join("tongfu.db"), Access::Serve).expect("a file");
         let world = World::new(Box::new(store));
         let faulty = Faulty::new(Arc::clone(&world.store));
         City { world, faulty, dir }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use platform::domain::order::Event;
-use platform::store::sqlite::{Access, OpenError, SqliteStore};
+use platform::store::sql::{Access, OpenError, SqlStore};
+use platform::store::sqlite;
 use platform::store::{Change, Commit, DeskStore, Store, StoreError, Subject, Want};
 use schema::ids::OrderId;
 use store_contract::Engine;
@@ -18,7 +19,7 @@ struct Memory;
 
 impl Engine for Memory {
     fn open(&self) -> Box<dyn Store> {
-        Box::new(SqliteStore::memory().expect("memory"))
+        Box::new(sqlite::memory().expect("memory"))
     }
 
     fn keeps(&self) -> bool {
@@ -40,7 +41,7 @@ impl InFile {
 
 impl Engine for InFile {
     fn open(&self) -> Box<dyn Store> {
-        Box::new(SqliteStore::open(self.path(), Access::Serve).expect("a file"))
+        Box::new(sqlite::open(self.path(), Access::Serve).expect("a file"))
     }
 
     fn keeps(&self) -> bool {
@@ -66,29 +67,29 @@ mod file {
 fn a_second_server_is_refused_and_told_who_holds_the_file() {
     let file = InFile::new();
     let first = file.open();
-    let second = SqliteStore::open(file.path(), Access::Serve);
+    let second = sqlite::open(file.path(), Access::Serve);
     let Err(error @ OpenError::Held { .. }) = second else { unreachable!("two servers on one file: {second:?}") };
     let (pid, lock) = (std::process::id().to_string(), format!("{}.lock", file.path().display()));
     assert!(error.to_string().contains(&pid) && error.to_string().contains(&lock), "{error}");
     drop(first);
-    SqliteStore::open(file.path(), Access::Serve).expect("the lock ends with its holder");
+    sqlite::open(file.path(), Access::Serve).expect("the lock ends with its holder");
 }
 
 #[test]
 fn set_up_commands_work_beside_a_server_and_lookers_change_nothing() {
     let file = InFile::new();
-    let missing = SqliteStore::open(file.path(), Access::ReadOnly);
+    let missing = sqlite::open(file.path(), Access::ReadOnly);
     assert!(matches!(missing, Err(OpenError::Missing(_))), "{missing:?}");
     assert!(!file.path().exists());
 
     let world = World::new(file.open());
-    let admin = SqliteStore::open(file.path(), Access::Admin).expect("beside the server");
+    let admin = sqlite::open(file.path(), Access::Admin).expect("beside the server");
     let other =
         platform::store::InstitutionRow { code: "P44190000002".parse().expect("a code"), ..world.institution_row() };
     admin.put_institution(&other).expect("a short transaction");
     assert_eq!(world.store.institution(world.tenant, &other.code), Ok(Some(other.clone())));
 
-    let looker = SqliteStore::open(file.path(), Access::ReadOnly).expect("beside the server");
+    let looker = sqlite::open(file.path(), Access::ReadOnly).expect("beside the server");
     assert_eq!(looker.institutions(world.tenant).map(|rows| rows.len()), Ok(2));
     assert!(matches!(looker.put_institution(&other), Err(StoreError::Unavailable(_))));
     let commit = looker.transact(&[world.want(Subject::Nothing)], &mut |_| vec![Some(Change::default())]);
@@ -99,11 +100,11 @@ fn set_up_commands_work_beside_a_server_and_lookers_change_nothing() {
 fn a_url_names_a_file_or_memory_and_nothing_else() {
     let file = InFile::new();
     let url = format!("sqlite:{}", file.path().display());
-    drop(SqliteStore::open_url(&url, Access::Serve).expect("a file"));
+    drop(SqlStore::open_url(&url, Access::Serve).expect("a file"));
     assert!(file.path().exists());
-    drop(SqliteStore::open_url("sqlite::memory:", Access::Serve).expect("memory"));
+    drop(SqlStore::open_url("sqlite::memory:", Access::Serve).expect("memory"));
     for wrong in ["", "sqlite:", "postgres://localhost/tongfu", "/tmp/tongfu.db"] {
-        assert!(SqliteStore::open_url(wrong, Access::Serve).is_err(), "{wrong}");
+        assert!(SqlStore::open_url(wrong, Access::Serve).is_err(), "{wrong}");
     }
 }
 
@@ -142,7 +143,7 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
 }
 
 fn write_until_killed(path: &Path) {
-    let world = World::new(Box::new(SqliteStore::open(path, Access::Serve).expect("a file")));
+    let world = World::new(Box::new(sqlite::open(path, Access::Serve).expect("a file")));
     for round in 0.. {
         let bills: Vec<_> = (0..16).map(|n| world.bill(&format!("B{round}-{n}"), 1000)).collect();
         let wants: Vec<Want> = bills.iter().map(|bill| world.want(Subject::Bill(*bill))).collect();

@@ -40,8 +40,7 @@ pub async fn round(
     ground.read(move |store| store.renew_lease(me, now_us)).await?;
     performer.lease().renewed(reading_us);
     loop {
-        let dead_before_us = now_us - dead_after_ms * 1000;
-        let adopted = ground.read(move |store| store.adopt(me, dead_before_us, ADOPTED_MAX)).await?;
+        let adopted = ground.read(move |store| store.adopt(me, now_us, dead_after_ms, ADOPTED_MAX)).await?;
         let full = adopted.len() == ADOPTED_MAX as usize;
         for due in adopted {
             let NewAction { order, action, trace_id, .. } = &due.action;

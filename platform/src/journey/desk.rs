@@ -554,6 +554,7 @@ impl Desk {
         let from = written.before.map(|order| order.state.place().word());
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
+        let binding = spends_under(written.before, &next, loaded);
         let bill = bill_change(written.before, &next);
         let prepay = self.prepay(command.tenant, &actions);
         // Whatever happens to an order later (a wallet's notice, a deadline) goes by the trace under which it was opened.
@@ -579,6 +580,7 @@ impl Desk {
             }),
             bill,
             person,
+            binding,
             refunds,
             postings,
             settlement: brought.settlement,
@@ -749,6 +751,14 @@ fn person_claim(
         return Err(Refusal::new(Code::PersonBusy, format!("order {other} holds the person")).after_s(5));
     }
     Ok((held != holds).then_some((insured.person, next.id, holds)))
+}
+
+/// The binding, at the epoch that was seen, under which this step lets insured money go.
+fn spends_under(before: Option<&Order>, next: &Order, loaded: &Loaded) -> Option<(BindingId, i64)> {
+    let settles = |order: &Order| order.state.place() == Place::Settling;
+    let begins = settles(next) && !before.is_some_and(settles);
+    let binding = loaded.binding.as_ref().filter(|_| begins)?;
+    Some((binding.id, binding.epoch))
 }
 
 /// What the order's step means for its bill.

@@ -1,89 +1,110 @@
 //! Actions — calls that are rows before they are calls — and the leases of the processes that make them.
 
+use std::collections::{HashMap, HashSet};
+
 use diesel::dsl::{min, not};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{ActionId, OrderId, ProcessId, TenantId};
 
-use super::conn::{Conn, NotWritten, Tx, moved_unless, on, statement};
+use super::batch::{all, any, batched};
+use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{action, lease, orders};
 use super::values::{Id, from_doc, to_doc};
 use super::{ActionStory, DueAction, NewAction, StoreError};
 
-#[derive(Insertable)]
-#[diesel(table_name = action, treat_none_as_default_value = false)]
-struct New<'a> {
-    tenant: Id,
-    id: Id,
-    order_id: Id,
-    kind: &'a str,
-    doc: &'a str,
-    msgid: Option<&'a str>,
-    due_at_us: i64,
-    started_by: Option<Id>,
-    done: bool,
-    attempts: i64,
-    trace_id: Option<&'a str>,
+batched! {
+    /// A new action.
+    New<'a> inserts "action" {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        order_id: Id as Binary,
+        kind: &'a str as Text,
+        doc: String as Text,
+        msgid: Option<&'a str> as Nullable<Text>,
+        due_at_us: i64 as BigInt,
+        started_by: Option<Id> as Nullable<Binary>,
+        done: bool as Bool,
+        attempts: i64 as BigInt,
+        trace_id: Option<&'a str> as Nullable<Text>,
+    } ""
 }
 
-/// Inserts an action; the number of its bureau message was used before: moved.
-pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewAction) -> Result<(), NotWritten> {
-    let doc = to_doc(&new.action)?;
-    let row = New {
-        tenant: tenant.into(),
-        id: new.id.into(),
-        order_id: new.order.into(),
-        kind: new.action.kind(),
-        doc: &doc,
-        msgid: new.action.msgid(),
-        due_at_us: new.due_at_us,
-        started_by: new.started_by.map(Id::from),
-        done: false,
-        attempts: 0,
-        trace_id: new.trace_id.as_deref(),
-    };
-    on!(conn, c => diesel::insert_into(action::table).values(&row).execute(c))?;
-    Ok(())
+batched! {
+    /// An open action that is answered.
+    Close runs "UPDATE action SET done = TRUE FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+    } " WHERE NOT action.done AND action.tenant = c.tenant AND action.id = c.id"
 }
 
-statement! {
-    /// Closes an action that is open.
-    Close {
-        "UPDATE action SET done = TRUE WHERE NOT done AND tenant = " tenant: Id as Binary;
-        " AND id = " id: Id as Binary;
+batched! {
+    /// An open action that goes back among those that nobody has started.
+    Postpone runs "UPDATE action SET started_by = NULL, attempts = attempts + 1, due_at_us = c.due_at_us FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        due_at_us: i64 as BigInt,
+    } " WHERE NOT action.done AND action.tenant = c.tenant AND action.id = c.id"
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    new: Vec<New<'a>>,
+    close: Vec<Close>,
+    postpone: Vec<Postpone>,
+}
+
+impl<'a> Lot<'a> {
+    /// A new action.
+    pub(super) fn action(&mut self, tenant: TenantId, new: &'a NewAction) -> Result<(), StoreError> {
+        self.new.push(New {
+            tenant: tenant.into(),
+            id: new.id.into(),
+            order_id: new.order.into(),
+            kind: new.action.kind(),
+            doc: to_doc(&new.action)?,
+            msgid: new.action.msgid(),
+            due_at_us: new.due_at_us,
+            started_by: new.started_by.map(Id::from),
+            done: false,
+            attempts: 0,
+            trace_id: new.trace_id.as_deref(),
+        });
+        Ok(())
+    }
+
+    /// An action that is answered.
+    pub(super) fn answered(&mut self, tenant: TenantId, id: ActionId) {
+        self.close.push(Close { tenant: tenant.into(), id: id.into() });
+    }
+
+    /// An action to be tried again at `due_at_us`.
+    pub(super) fn postponed(&mut self, tenant: TenantId, id: ActionId, due_at_us: i64) {
+        self.postpone.push(Postpone { tenant: tenant.into(), id: id.into(), due_at_us });
+    }
+
+    /// Closes and postpones; one that is closed, or not there: moved.
+    pub(super) fn claim(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.close, conn)?;
+        all(&self.postpone, conn)
+    }
+
+    /// Writes the new ones; the number of a bureau message was used before: moved.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.new, conn)
     }
 }
 
-/// Closes an action; it is closed, or there is none: moved.
-pub(super) fn close(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Result<(), NotWritten> {
-    let close = Close { tenant: tenant.into(), id: id.into() };
-    moved_unless(on!(conn, c => close.execute(c))?)
-}
-
-statement! {
-    /// Puts an open action back among those that nobody has started.
-    Postpone {
-        "UPDATE action SET started_by = NULL, attempts = attempts + 1, due_at_us = " due_at_us: i64 as BigInt;
-        " WHERE NOT done AND tenant = " tenant: Id as Binary;
-        " AND id = " id: Id as Binary;
-    }
-}
-
-/// Lets an action be tried again at `due_at_us`; it is closed, or there is none: moved.
-pub(super) fn postpone(conn: &mut Conn, tenant: TenantId, id: ActionId, due_at_us: i64) -> Result<(), NotWritten> {
-    let postpone = Postpone { due_at_us, tenant: tenant.into(), id: id.into() };
-    moved_unless(on!(conn, c => postpone.execute(c))?)
-}
-
-/// Whether an action is open; `false` also if there is none.
-pub(super) fn is_open(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Result<bool, StoreError> {
-    let done: Option<bool> = on!(conn, c => action::table
+/// Those of these actions that are open.
+pub(super) fn open(conn: &mut Conn, tenant: TenantId, ids: &[ActionId]) -> Result<HashSet<ActionId>, StoreError> {
+    let found: Vec<Id> = on!(conn, c => action::table
         .filter(action::tenant.eq(Id::from(tenant)))
-        .filter(action::id.eq(Id::from(id)))
-        .select(action::done)
-        .get_result(c)
-        .optional())?;
-    Ok(done == Some(false))
+        .filter(action::id.eq_any(ids.iter().copied().map(Id::from)))
+        .filter(not(action::done))
+        .select(action::id)
+        .load(c))?;
+    Ok(found.into_iter().map(ActionId::from).collect())
 }
 
 #[derive(Queryable, Selectable)]
@@ -118,42 +139,64 @@ impl Stored {
     }
 }
 
-statement! {
-    /// Marks an action as started by a process.
-    Start {
-        "UPDATE action SET started_by = " by: Id as Binary;
-        " WHERE tenant = " tenant: Id as Binary;
-        " AND id = " id: Id as Binary;
-    }
+batched! {
+    /// An action that a process starts.
+    Start runs "UPDATE action SET started_by = c.process FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        process: Id as Binary,
+    } " WHERE action.tenant = c.tenant AND action.id = c.id"
 }
 
-fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<(Stored, String)>) -> Result<Vec<DueAction>, StoreError> {
+fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<Stored>) -> Result<Vec<DueAction>, NotWritten> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<Start> =
+        found.iter().map(|row| Start { tenant: row.tenant, id: row.id, process: me.into() }).collect();
+    any(&rows, tx)?;
+    let institutions = institutions(tx, &found)?;
+    Ok(named(me, found, &institutions))
+}
+
+fn named(me: ProcessId, found: Vec<Stored>, institutions: &HashMap<(Id, Id), String>) -> Vec<DueAction> {
     let mut started = Vec::with_capacity(found.len());
-    for (row, institution) in found {
-        let start = Start { by: me.into(), tenant: row.tenant, id: row.id };
-        on!(tx, c => start.execute(c))?;
-        match row.started_by(me, &institution) {
+    for row in found {
+        let institution = institutions.get(&(row.tenant, row.order_id)).map_or("", String::as_str);
+        match row.started_by(me, institution) {
             Ok(due) => started.push(due),
             // Its order's deadline brings a person to it; the others must not wait for that.
             Err(error) => tracing::error!(%error, "an action cannot be performed"),
         }
     }
-    Ok(started)
+    started
+}
+
+/// The institutions of the orders of these actions.
+fn institutions(conn: &mut Conn, found: &[Stored]) -> Result<HashMap<(Id, Id), String>, StoreError> {
+    let rows: Vec<(Id, Id, String)> = on!(conn, c => orders::table
+        .filter(orders::tenant.eq_any(found.iter().map(|row| row.tenant)))
+        .filter(orders::id.eq_any(found.iter().map(|row| row.order_id)))
+        .select((orders::tenant, orders::id, orders::institution))
+        .load(c))?;
+    Ok(rows.into_iter().map(|(tenant, order, institution)| ((tenant, order), institution)).collect())
 }
 
 /// Starts actions that are due and that nobody has started, earliest first.
 ///
 /// SQLite: the caller's transaction is the only writer, so choosing and marking cannot be told from one statement.
-pub(super) fn take_due(tx: &mut Tx<'_>, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
-    let found = on!(tx, c => action::table
-        .inner_join(orders::table.on(orders::tenant.eq(action::tenant).and(orders::id.eq(action::order_id))))
+/// PostgreSQL: chosen rows are locked, and those that another process is just taking are left to it.
+pub(super) fn take_due(tx: &mut Tx<'_>, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, NotWritten> {
+    let due = action::table
         .filter(not(action::done))
         .filter(action::started_by.is_null())
         .filter(action::due_at_us.le(now_us))
         .order(action::due_at_us)
-        .limit(i64::from(most))
-        .select((Stored::as_select(), orders::institution))
-        .load(c))?;
+        .limit(i64::from(most));
+    let found = match &mut **tx {
+        Conn::Sqlite(c) => due.select(Stored::as_select()).load(c)?,
+        Conn::Postgres(c) => due.select(Stored::as_select()).for_update().skip_locked().load(&mut **c)?,
+    };
     start(tx, me, found)
 }
 
@@ -163,19 +206,39 @@ pub(super) fn adopt(
     me: ProcessId,
     dead_before_us: i64,
     most: u32,
-) -> Result<Vec<DueAction>, StoreError> {
-    let living = lease::table.filter(lease::renewed_at_us.ge(dead_before_us)).select(lease::process.nullable());
-    let found = on!(tx, c => action::table
-        .inner_join(orders::table.on(orders::tenant.eq(action::tenant).and(orders::id.eq(action::order_id))))
+) -> Result<Vec<DueAction>, NotWritten> {
+    let living: Vec<Id> = on!(tx, c => lease::table
+        .filter(lease::renewed_at_us.ge(dead_before_us))
+        .select(lease::process)
+        .load(c))?;
+    let left = action::table
         .filter(not(action::done))
         .filter(action::started_by.is_not_null())
         .filter(action::started_by.ne(Id::from(me)))
-        .filter(action::started_by.ne_all(living))
+        .filter(action::started_by.ne_all(living.into_iter().map(Some)))
         .order((action::due_at_us, action::id))
-        .limit(i64::from(most))
-        .select((Stored::as_select(), orders::institution))
-        .load(c))?;
+        .limit(i64::from(most));
+    let found = match &mut **tx {
+        Conn::Sqlite(c) => left.select(Stored::as_select()).load(c)?,
+        Conn::Postgres(c) => left.select(Stored::as_select()).for_update().skip_locked().load(&mut **c)?,
+    };
     start(tx, me, found)
+}
+
+/// Those of these actions that this process has started and that are open.
+pub(super) fn started(
+    conn: &mut Conn,
+    me: ProcessId,
+    taken: &[(TenantId, ActionId)],
+) -> Result<Vec<DueAction>, StoreError> {
+    let found: Vec<Stored> = on!(conn, c => action::table
+        .filter(action::id.eq_any(taken.iter().map(|(_, id)| Id::from(*id))))
+        .filter(action::started_by.eq(Id::from(me)))
+        .filter(not(action::done))
+        .select(Stored::as_select())
+        .load(c))?;
+    let institutions = institutions(conn, &found)?;
+    Ok(named(me, found, &institutions))
 }
 
 pub(super) fn started_by(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Result<Option<ProcessId>, StoreError> {

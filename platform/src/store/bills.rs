@@ -1,94 +1,120 @@
 //! Bills.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, Text};
 use schema::bill::BillKind;
 use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
 use schema::money::{Fen, Price6, Qty4};
 use schema::seal::{Lookup, Sealed};
 
-use super::conn::{Conn, NotWritten, moved_unless, on, statement};
+use super::batch::{all, batched};
+use super::conn::{Conn, NotWritten, on};
 use super::tables::{bill, bill_line};
 use super::values::{Bytes, Hash, Id, from_word, parsed, to_word};
 use super::{BillLine, BillRow, NewBill, StoreError, StoredBill};
 use crate::domain::bill::{BillFacts, BillState};
 
-#[derive(Insertable)]
-#[diesel(table_name = bill, treat_none_as_default_value = false)]
-struct New<'a> {
-    tenant: Id,
-    id: Id,
-    institution: &'a str,
-    bill_no: &'a str,
-    amount: i64,
-    state: &'a str,
-    expires_at_us: i64,
-    order_id: Option<Id>,
-    last_order: Option<Id>,
-    content: Hash,
-    kind: String,
-    patient: Hash,
-    psn_name_masked: &'a str,
-    dept_name: &'a str,
-    dr_name: &'a str,
-    ipt_otp_no: &'a str,
-    med_type: &'a str,
-    dept_code: &'a str,
-    atddr_no: &'a str,
-    issued_at_us: i64,
-    sealed: &'a [u8],
+batched! {
+    /// A new bill.
+    New<'a> inserts "bill" {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        institution: &'a str as Text,
+        bill_no: &'a str as Text,
+        amount: i64 as BigInt,
+        state: &'a str as Text,
+        expires_at_us: i64 as BigInt,
+        order_id: Option<Id> as Nullable<Binary>,
+        last_order: Option<Id> as Nullable<Binary>,
+        content: Hash as Binary,
+        kind: String as Text,
+        patient: Hash as Binary,
+        psn_name_masked: &'a str as Text,
+        dept_name: &'a str as Text,
+        dr_name: &'a str as Text,
+        ipt_otp_no: &'a str as Text,
+        med_type: &'a str as Text,
+        dept_code: &'a str as Text,
+        atddr_no: &'a str as Text,
+        issued_at_us: i64 as BigInt,
+        sealed: &'a [u8] as Binary,
+    } "ON CONFLICT DO NOTHING"
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = bill_line, treat_none_as_default_value = false)]
-struct NewLine<'a> {
-    tenant: Id,
-    bill: Id,
-    line: i32,
-    feedetl_sn: &'a str,
-    med_list_codg: Option<&'a str>,
-    medins_list_codg: &'a str,
-    pric: i64,
-    cnt: i64,
-    amount: i64,
-    rxno: Option<&'a str>,
-    rx_circ_flag: &'a str,
-    hosp_appr_flag: &'a str,
-    unit: Option<&'a str>,
-    spec: Option<&'a str>,
-    prd_days: Option<i64>,
-    level_hint: Option<&'a str>,
+batched! {
+    /// A line of a new bill.
+    NewLine<'a> inserts "bill_line" {
+        tenant: Id as Binary,
+        bill: Id as Binary,
+        line: i32 as Integer,
+        feedetl_sn: &'a str as Text,
+        med_list_codg: Option<&'a str> as Nullable<Text>,
+        medins_list_codg: &'a str as Text,
+        pric: i64 as BigInt,
+        cnt: i64 as BigInt,
+        amount: i64 as BigInt,
+        rxno: Option<&'a str> as Nullable<Text>,
+        rx_circ_flag: &'a str as Text,
+        hosp_appr_flag: &'a str as Text,
+        unit: Option<&'a str> as Nullable<Text>,
+        spec: Option<&'a str> as Nullable<Text>,
+        prd_days: Option<i64> as Nullable<BigInt>,
+        level_hint: Option<&'a str> as Nullable<Text>,
+    } ""
 }
 
-/// Stores a bill; one with the same id or institution's number was there before: moved.
-pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewBill) -> Result<(), NotWritten> {
-    let facts = &new.facts;
-    let row = New {
-        tenant: tenant.into(),
-        id: facts.id.into(),
-        institution: facts.institution.as_str(),
-        bill_no: &facts.bill_no,
-        amount: facts.amount.get(),
-        state: facts.state.as_str(),
-        expires_at_us: facts.expires_at_us,
-        order_id: facts.order.map(Id::from),
-        last_order: facts.order.map(Id::from),
-        content: Bytes(new.content),
-        kind: to_word(new.kind)?,
-        patient: (&new.patient).into(),
-        psn_name_masked: &new.psn_name_masked,
-        dept_name: &new.dept_name,
-        dr_name: &new.dr_name,
-        ipt_otp_no: &new.ipt_otp_no,
-        med_type: &new.med_type,
-        dept_code: &new.dept_code,
-        atddr_no: &new.atddr_no,
-        issued_at_us: new.issued_at_us,
-        sealed: new.sealed.as_bytes(),
-    };
-    moved_unless(on!(conn, c => diesel::insert_into(bill::table).values(&row).on_conflict_do_nothing().execute(c))?)?;
-    for (at, line) in (0_i32..).zip(&new.lines) {
-        let row = NewLine {
+batched! {
+    /// A bill that changes if it still is what the decision saw.
+    Move<'a> runs "UPDATE bill SET state = c.state, order_id = c.order_id, \
+        last_order = COALESCE(c.order_id, bill.last_order) FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        state: &'a str as Text,
+        order_id: Option<Id> as Nullable<Binary>,
+        seen_state: &'a str as Text,
+        seen_order: Option<Id> as Nullable<Binary>,
+    } " WHERE bill.tenant = c.tenant AND bill.id = c.id AND bill.state = c.seen_state \
+        AND bill.order_id IS NOT DISTINCT FROM c.seen_order"
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    new: Vec<New<'a>>,
+    lines: Vec<NewLine<'a>>,
+    moves: Vec<Move<'a>>,
+}
+
+impl<'a> Lot<'a> {
+    /// A new bill with its lines.
+    pub(super) fn bill(&mut self, tenant: TenantId, new: &'a NewBill) -> Result<(), StoreError> {
+        let facts = &new.facts;
+        self.new.push(New {
+            tenant: tenant.into(),
+            id: facts.id.into(),
+            institution: facts.institution.as_str(),
+            bill_no: &facts.bill_no,
+            amount: facts.amount.get(),
+            state: facts.state.as_str(),
+            expires_at_us: facts.expires_at_us,
+            order_id: facts.order.map(Id::from),
+            last_order: facts.order.map(Id::from),
+            content: Bytes(new.content),
+            kind: to_word(new.kind)?,
+            patient: (&new.patient).into(),
+            psn_name_masked: &new.psn_name_masked,
+            dept_name: &new.dept_name,
+            dr_name: &new.dr_name,
+            ipt_otp_no: &new.ipt_otp_no,
+            med_type: &new.med_type,
+            dept_code: &new.dept_code,
+            atddr_no: &new.atddr_no,
+            issued_at_us: new.issued_at_us,
+            sealed: new.sealed.as_bytes(),
+        });
+        self.lines.extend((0_i32..).zip(&new.lines).map(|(at, line)| NewLine {
             tenant: tenant.into(),
             bill: facts.id.into(),
             line: at,
@@ -105,22 +131,31 @@ pub(super) fn insert(conn: &mut Conn, tenant: TenantId, new: &NewBill) -> Result
             spec: line.spec.as_deref(),
             prd_days: line.prd_days.map(i64::from),
             level_hint: line.level_hint.as_deref(),
-        };
-        on!(conn, c => diesel::insert_into(bill_line::table).values(&row).execute(c))?;
+        }));
+        Ok(())
     }
-    Ok(())
-}
 
-statement! {
-    /// Changes a bill that still is what the decision saw.
-    Move<'a> {
-        "UPDATE bill SET state = " state: &'a str as Text;
-        ", order_id = " order: Option<Id> as Nullable<Binary>;
-        ", last_order = COALESCE(" last_order: Option<Id> as Nullable<Binary>;
-        ", last_order) WHERE tenant = " tenant: Id as Binary;
-        " AND id = " id: Id as Binary;
-        " AND state = " seen_state: &'a str as Text;
-        " AND order_id IS NOT DISTINCT FROM " seen_order: Option<Id> as Nullable<Binary>;
+    /// Moves a bill on from what was seen.
+    pub(super) fn change(&mut self, tenant: TenantId, seen: Seen, state: BillState, order: Option<OrderId>) {
+        self.moves.push(Move {
+            tenant: tenant.into(),
+            id: seen.id.into(),
+            state: state.as_str(),
+            order_id: order.map(Id::from),
+            seen_state: seen.state.as_str(),
+            seen_order: seen.order.map(Id::from),
+        });
+    }
+
+    /// Writes new bills; one with the same id or institution's number was there before: moved.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.new, conn)?;
+        all(&self.lines, conn)
+    }
+
+    /// Moves bills on; one that is no longer what was seen: moved.
+    pub(super) fn claim(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.moves, conn)
     }
 }
 
@@ -136,26 +171,6 @@ impl From<&BillFacts> for Seen {
     fn from(facts: &BillFacts) -> Seen {
         Seen { id: facts.id, state: facts.state, order: facts.order }
     }
-}
-
-/// Moves a bill on from what was seen; it is no longer that: moved.
-pub(super) fn change(
-    conn: &mut Conn,
-    tenant: TenantId,
-    seen: Seen,
-    state: BillState,
-    order: Option<OrderId>,
-) -> Result<(), NotWritten> {
-    let update = Move {
-        state: state.as_str(),
-        order: order.map(Id::from),
-        last_order: order.map(Id::from),
-        tenant: tenant.into(),
-        id: seen.id.into(),
-        seen_state: seen.state.as_str(),
-        seen_order: seen.order.map(Id::from),
-    };
-    moved_unless(on!(conn, c => update.execute(c))?)
 }
 
 #[derive(Queryable, Selectable)]
@@ -189,30 +204,34 @@ impl StoredFacts {
     }
 }
 
-pub(super) fn facts(conn: &mut Conn, tenant: TenantId, id: BillId) -> Result<Option<StoredBill>, StoreError> {
-    let found = on!(conn, c => bill::table
+/// Bills by id.
+pub(super) fn facts(
+    conn: &mut Conn,
+    tenant: TenantId,
+    ids: &[BillId],
+) -> Result<HashMap<BillId, StoredBill>, StoreError> {
+    let found: Vec<StoredFacts> = on!(conn, c => bill::table
         .filter(bill::tenant.eq(Id::from(tenant)))
-        .filter(bill::id.eq(Id::from(id)))
+        .filter(bill::id.eq_any(ids.iter().copied().map(Id::from)))
         .select(StoredFacts::as_select())
-        .get_result(c)
-        .optional())?;
-    found.map(StoredFacts::read).transpose()
+        .load(c))?;
+    found.into_iter().map(|row| row.read().map(|bill| (bill.facts.id, bill))).collect()
 }
 
+/// Bills by their institution's number.
 pub(super) fn facts_by_no(
     conn: &mut Conn,
     tenant: TenantId,
-    institution: &InstitutionCode,
-    bill_no: &str,
-) -> Result<Option<StoredBill>, StoreError> {
-    let found = on!(conn, c => bill::table
+    numbers: &[(&InstitutionCode, &str)],
+) -> Result<HashMap<(InstitutionCode, String), StoredBill>, StoreError> {
+    let found: Vec<StoredFacts> = on!(conn, c => bill::table
         .filter(bill::tenant.eq(Id::from(tenant)))
-        .filter(bill::institution.eq(institution.as_str()))
-        .filter(bill::bill_no.eq(bill_no))
+        .filter(bill::institution.eq_any(numbers.iter().map(|(institution, _)| institution.as_str())))
+        .filter(bill::bill_no.eq_any(numbers.iter().map(|(_, bill_no)| *bill_no)))
         .select(StoredFacts::as_select())
-        .get_result(c)
-        .optional())?;
-    found.map(StoredFacts::read).transpose()
+        .load(c))?;
+    let key = |bill: &StoredBill| (bill.facts.institution.clone(), bill.facts.bill_no.clone());
+    found.into_iter().map(|row| row.read().map(|bill| (key(&bill), bill))).collect()
 }
 
 #[derive(Queryable, Selectable)]

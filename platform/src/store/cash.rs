@@ -1,12 +1,13 @@
 //! The cash leg as rows: what the wallet is asked and by whom it is to be paid, and the cash that came in.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Text};
 use schema::ids::{OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::{Lookup, Sealed};
 
-use super::conn::{Conn, NotWritten, on, statement};
+use super::batch::{any, batched};
+use super::conn::{Conn, NotWritten, on};
 use super::tables::{cash_leg, prepay};
 use super::values::{Hash, Id};
 use super::{CashRow, NewPrepay, PrepayRow, StoreError};
@@ -15,47 +16,88 @@ use crate::domain::order::{Order, Taken};
 
 // ——— what the wallet is asked ———
 
-statement! {
-    /// Keeps what is asked, with the payer's openid as their login has it now. What was asked before stays as it was:
-    /// the wallet takes a repeat only with the same content.
-    Ask<'a> {
-        "INSERT INTO prepay (tenant, order_id, out_trade_no, sp_mchid, merchant, appid, amount, expires_at_us, \
-         asked_at_us, openid, openid_sealed) SELECT " tenant: Id as Binary;
-        ", " order: Id as Binary;
-        ", " out_trade_no: &'a str as Text;
-        ", " sp_mchid: &'a str as Text;
-        ", " merchant: &'a str as Text;
-        ", " appid: &'a str as Text;
-        ", " amount: i64 as BigInt;
-        ", " expires_at_us: i64 as BigInt;
-        ", " asked_at_us: i64 as BigInt;
-        ", openid, openid_sealed FROM channel_user \
-         WHERE (SELECT count(*) FROM prepay AS known WHERE known.tenant = " known_of: Id as Binary;
-        " AND known.order_id = " known_order: Id as Binary;
-        ") = 0 AND tenant = " of: Id as Binary;
-        " AND id = " payer: Id as Binary;
-    }
+batched! {
+    /// What is asked, with the payer's openid as their login has it now. What was asked before stays as it was: the
+    /// wallet takes a repeat only with the same content.
+    Ask<'a> runs "INSERT INTO prepay (tenant, order_id, out_trade_no, sp_mchid, merchant, appid, amount, \
+        expires_at_us, asked_at_us, openid, openid_sealed) SELECT c.tenant, c.order_id, c.out_trade_no, c.sp_mchid, \
+        c.merchant, c.appid, c.amount, c.expires_at_us, c.asked_at_us, payer.openid, payer.openid_sealed FROM " {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        out_trade_no: &'a str as Text,
+        sp_mchid: &'a str as Text,
+        merchant: &'a str as Text,
+        appid: &'a str as Text,
+        amount: i64 as BigInt,
+        expires_at_us: i64 as BigInt,
+        asked_at_us: i64 as BigInt,
+        payer: Id as Binary,
+    } " JOIN channel_user AS payer ON payer.tenant = c.tenant AND payer.id = c.payer WHERE TRUE ON CONFLICT DO NOTHING"
 }
 
-/// Keeps what the wallet is to be asked for an order.
-pub(super) fn insert_prepay(conn: &mut Conn, order: &Order, asked: &NewPrepay) -> Result<(), NotWritten> {
-    let ask = Ask {
-        tenant: order.tenant.into(),
-        order: order.id.into(),
-        out_trade_no: &asked.out_trade_no,
-        sp_mchid: &asked.sp_mchid,
-        merchant: &order.bill.merchant,
-        appid: &asked.appid,
-        amount: asked.amount.get(),
-        expires_at_us: asked.expires_at_us,
-        asked_at_us: order.updated_at_us,
-        known_of: order.tenant.into(),
-        known_order: order.id.into(),
-        of: order.tenant.into(),
-        payer: order.payer.into(),
-    };
-    on!(conn, c => ask.execute(c))?;
-    Ok(())
+batched! {
+    /// Cash that came in. Known cash stays as it was first told.
+    Came<'a> inserts "cash_leg" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        transaction_id: &'a str as Text,
+        out_trade_no: &'a str as Text,
+        merchant: &'a str as Text,
+        amount: i64 as BigInt,
+        success_time_us: i64 as BigInt,
+        stray: bool as Bool,
+    } "ON CONFLICT DO NOTHING"
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    asks: Vec<Ask<'a>>,
+    came: Vec<Came<'a>>,
+}
+
+impl<'a> Lot<'a> {
+    /// What the wallet is to be asked for an order.
+    pub(super) fn prepay(&mut self, order: &'a Order, asked: &'a NewPrepay) {
+        self.asks.push(Ask {
+            tenant: order.tenant.into(),
+            order_id: order.id.into(),
+            out_trade_no: &asked.out_trade_no,
+            sp_mchid: &asked.sp_mchid,
+            merchant: &order.bill.merchant,
+            appid: &asked.appid,
+            amount: asked.amount.get(),
+            expires_at_us: asked.expires_at_us,
+            asked_at_us: order.updated_at_us,
+            payer: order.payer.into(),
+        });
+    }
+
+    /// Cash that came in for an order at this merchant. `stray`: it had no right to stay.
+    pub(super) fn came(
+        &mut self,
+        (tenant, order): (TenantId, OrderId),
+        merchant: &'a str,
+        taken: &'a Taken,
+        stray: bool,
+    ) {
+        self.came.push(Came {
+            tenant: tenant.into(),
+            order_id: order.into(),
+            transaction_id: &taken.transaction_id,
+            out_trade_no: &taken.out_trade_no,
+            merchant,
+            amount: taken.amount.get(),
+            success_time_us: taken.success_time_us,
+            stray,
+        });
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        any(&self.asks, conn)?;
+        any(&self.came, conn)
+    }
 }
 
 #[derive(Queryable, Selectable)]
@@ -95,35 +137,6 @@ pub(super) fn prepay(conn: &mut Conn, tenant: TenantId, order: OrderId) -> Resul
 }
 
 // ——— cash that came in ———
-
-#[derive(Insertable)]
-#[diesel(table_name = cash_leg)]
-struct NewCash<'a> {
-    tenant: Id,
-    order_id: Id,
-    transaction_id: &'a str,
-    out_trade_no: &'a str,
-    merchant: &'a str,
-    amount: i64,
-    success_time_us: i64,
-    stray: bool,
-}
-
-/// Keeps cash that came in. `stray`: it had no right to stay. Known cash stays as it was first told.
-pub(super) fn insert(conn: &mut Conn, order: &Order, taken: &Taken, stray: bool) -> Result<(), NotWritten> {
-    let row = NewCash {
-        tenant: order.tenant.into(),
-        order_id: order.id.into(),
-        transaction_id: &taken.transaction_id,
-        out_trade_no: &taken.out_trade_no,
-        merchant: &order.bill.merchant,
-        amount: taken.amount.get(),
-        success_time_us: taken.success_time_us,
-        stray,
-    };
-    on!(conn, c => diesel::insert_into(cash_leg::table).values(&row).on_conflict_do_nothing().execute(c))?;
-    Ok(())
-}
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = cash_leg)]

@@ -1,27 +1,55 @@
-//! The connection that queries borrow, transactions on it, and statements that stay prepared.
+//! The connection that queries borrow, and transactions on it.
 //!
-//! Queries are written once, in diesel's DSL, inside [`on!`]. A second engine makes [`Conn`] an enum of connections and
-//! `on!` a `match` with one arm each: every body is then type-checked against every engine. What only one engine can
-//! say stands in this file or in `sqlite.rs`, nowhere else.
+//! Queries are written once, in diesel's DSL, inside [`on!`]: every body is type-checked against every engine. Whatever
+//! writes many rows stands in a [`batched!`](super::batch) statement, one text for both. What only one engine can say
+//! stands here, in `sqlite.rs` or in `postgres.rs`, and where rows are taken from under another process's hands
+//! (`actions.rs`).
 
 use std::ops::{Deref, DerefMut};
 
+use diesel::PgConnection;
 use diesel::connection::SimpleConnection as _;
 use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sqlite::SqliteConnection;
 
 use super::StoreError;
 
-/// The connection of whichever engine is behind the store.
-pub(super) type Conn = diesel::sqlite::SqliteConnection;
+/// A connection to whichever engine is behind the store.
+pub(super) enum Conn {
+    Sqlite(SqliteConnection),
+    Postgres(Box<PgConnection>),
+}
 
 /// Runs one DSL body on whichever engine the connection is.
 macro_rules! on {
     ($conn:expr, $c:ident => $body:expr) => {{
-        let $c: &mut $crate::store::conn::Conn = $conn;
-        $body
+        let conn: &mut $crate::store::conn::Conn = $conn;
+        match conn {
+            $crate::store::conn::Conn::Sqlite($c) => $body,
+            $crate::store::conn::Conn::Postgres(boxed) => {
+                let $c: &mut diesel::PgConnection = boxed;
+                $body
+            }
+        }
     }};
 }
 pub(super) use on;
+
+impl Conn {
+    /// The store's clock: the server's, by which every process is dead or alive alike; where there is no server, the one
+    /// process that serves reads its own (`own_us`).
+    pub(super) fn clock_us(&mut self, own_us: i64) -> diesel::QueryResult<i64> {
+        match self {
+            Conn::Sqlite(_) => Ok(own_us),
+            Conn::Postgres(conn) => super::postgres::clock_us(conn),
+        }
+    }
+
+    /// Plain statements without parameters, in one round trip.
+    pub(super) fn run(&mut self, sql: &str) -> diesel::QueryResult<()> {
+        on!(self, c => c.batch_execute(sql))
+    }
+}
 
 impl From<Error> for StoreError {
     fn from(error: Error) -> StoreError {
@@ -40,31 +68,112 @@ impl From<Error> for StoreError {
     }
 }
 
-/// A write transaction. Dropped without [`Tx::commit`] (an error, a panic) it leaves nothing behind.
+/// A transaction. Dropped without [`Tx::commit`] (an error, a panic) it leaves nothing behind.
 pub(super) struct Tx<'a> {
     conn: &'a mut Conn,
     open: bool,
 }
 
 /// How a commit failed.
-pub(super) struct CommitUnknown(pub(super) StoreError);
+pub(super) enum NotCommitted {
+    /// Nothing of it is there.
+    Refused(StoreError),
+    /// It may or may not be durable.
+    Unknown(StoreError),
+}
+
+impl From<NotCommitted> for StoreError {
+    fn from(not: NotCommitted) -> StoreError {
+        match not {
+            NotCommitted::Refused(error) | NotCommitted::Unknown(error) => error,
+        }
+    }
+}
 
 impl<'a> Tx<'a> {
-    /// Begins. SQLite: takes the write lock at once, so that nothing read inside can change before the commit.
+    /// Begins to write.
+    ///
+    /// SQLite: takes the write lock at once, so that nothing read inside can change before the commit. PostgreSQL: READ
+    /// COMMITTED, where every write is guarded by what it was decided upon.
     pub(super) fn begin(conn: &'a mut Conn) -> Result<Tx<'a>, StoreError> {
-        conn.batch_execute("BEGIN IMMEDIATE")?;
+        let begin = match conn {
+            Conn::Sqlite(_) => "BEGIN IMMEDIATE",
+            Conn::Postgres(_) => "BEGIN",
+        };
+        conn.run(begin)?;
         Ok(Tx { conn, open: true })
     }
 
-    /// Makes it durable. After an error it may or may not be.
-    pub(super) fn commit(mut self) -> Result<(), CommitUnknown> {
-        match self.conn.batch_execute("COMMIT") {
+    /// Begins to read one snapshot.
+    pub(super) fn snapshot(conn: &'a mut Conn) -> Result<Tx<'a>, StoreError> {
+        let begin = match conn {
+            Conn::Sqlite(_) => "BEGIN",
+            Conn::Postgres(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        };
+        conn.run(begin)?;
+        Ok(Tx { conn, open: true })
+    }
+
+    /// Makes it durable.
+    pub(super) fn commit(self) -> Result<(), NotCommitted> {
+        self.commit_by("COMMIT")
+    }
+
+    /// Runs `work` under a savepoint and makes everything durable in the same round trip as the savepoint's end.
+    /// If the work has moved, the savepoint is undone and the transaction comes back, still open.
+    pub(super) fn commit_after(
+        mut self,
+        work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>,
+    ) -> Result<Result<(), Tx<'a>>, NotCommitted> {
+        match self.attempt(work).map_err(NotCommitted::Refused)? {
+            true => self.commit_by("RELEASE changes; COMMIT").map(Ok),
+            false => Ok(Err(self)),
+        }
+    }
+
+    /// Runs `work` under a savepoint: `false` if it moved, and then nothing of it is there.
+    pub(super) fn piece(
+        &mut self,
+        work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>,
+    ) -> Result<bool, StoreError> {
+        let done = self.attempt(work)?;
+        if done {
+            self.conn.run("RELEASE changes")?;
+        }
+        Ok(done)
+    }
+
+    /// Leaves the savepoint standing where the work is done.
+    fn attempt(&mut self, work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>) -> Result<bool, StoreError> {
+        self.conn.run("SAVEPOINT changes")?;
+        match work(self.conn) {
+            Ok(()) => Ok(true),
+            Err(NotWritten::Moved) => {
+                self.conn.run("ROLLBACK TO changes; RELEASE changes")?;
+                Ok(false)
+            }
+            Err(NotWritten::Failed(error)) => Err(error),
+        }
+    }
+
+    fn commit_by(mut self, sql: &str) -> Result<(), NotCommitted> {
+        match self.conn.run(sql) {
             Ok(()) => {
                 self.open = false;
                 Ok(())
             }
+            // The server says itself that it rolled back.
+            Err(
+                error @ Error::DatabaseError(
+                    DatabaseErrorKind::SerializationFailure
+                    | DatabaseErrorKind::CheckViolation
+                    | DatabaseErrorKind::ForeignKeyViolation
+                    | DatabaseErrorKind::UniqueViolation,
+                    _,
+                ),
+            ) => Err(NotCommitted::Refused(error.into())),
             // Drop rolls back whatever is still open, so that the connection can be used again.
-            Err(error) => Err(CommitUnknown(error.into())),
+            Err(error) => Err(NotCommitted::Unknown(error.into())),
         }
     }
 }
@@ -73,7 +182,7 @@ impl Drop for Tx<'_> {
     fn drop(&mut self) {
         if self.open {
             // An engine that already rolled back by itself refuses this, and nothing is lost by that.
-            let _ = self.conn.batch_execute("ROLLBACK");
+            let _ = self.conn.run("ROLLBACK");
         }
     }
 }
@@ -109,55 +218,10 @@ impl From<StoreError> for NotWritten {
 impl From<Error> for NotWritten {
     fn from(error: Error) -> NotWritten {
         match error {
-            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => NotWritten::Moved,
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation | DatabaseErrorKind::SerializationFailure, _) => {
+                NotWritten::Moved
+            }
             other => NotWritten::Failed(other.into()),
         }
     }
 }
-
-/// Refuses a change whose guarded statement touched no row.
-pub(super) fn moved_unless(touched: usize) -> Result<(), NotWritten> {
-    if touched == 0 { Err(NotWritten::Moved) } else { Ok(()) }
-}
-
-/// An `UPDATE` that stays prepared. Diesel prepares every DSL update anew (they are never safe to cache for it); on the
-/// hot path that costs more than the update itself. The text is plain SQL that every engine here speaks.
-macro_rules! statement {
-    (
-        $(#[$doc:meta])*
-        $name:ident $(<$life:lifetime>)? { $($text:literal $field:ident: $rust:ty as $sql:ty;)* }
-    ) => {
-        $(#[$doc])*
-        pub(super) struct $name $(<$life>)? {
-            $(pub(super) $field: $rust,)*
-        }
-
-        const _: () = {
-            use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-
-            pub(super) struct Marker;
-
-            impl $(<$life>)? QueryId for $name $(<$life>)? {
-                type QueryId = Marker;
-                const HAS_STATIC_QUERY_ID: bool = true;
-            }
-
-            impl<$($life,)? DB> QueryFragment<DB> for $name $(<$life>)?
-            where
-                DB: diesel::backend::Backend,
-                $(DB: diesel::sql_types::HasSqlType<$sql>, $rust: diesel::serialize::ToSql<$sql, DB>,)*
-            {
-                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, DB>) -> diesel::QueryResult<()> {
-                    $(
-                        out.push_sql($text);
-                        out.push_bind_param::<$sql, _>(&self.$field)?;
-                    )*
-                    Ok(())
-                }
-            }
-
-            impl<$($life,)? C> diesel::RunQueryDsl<C> for $name $(<$life>)? {}
-        };
-    };
-}
-pub(super) use statement;

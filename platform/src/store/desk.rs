@@ -1,116 +1,201 @@
-//! One commit for a whole batch: load, decide once, write every change under a savepoint of its own.
+//! One commit for a whole batch: load, decide once, write what every change brings.
 //!
-//! Inside the transaction nothing that was loaded can change by another's hand, so what can still conflict is the batch
-//! with itself, and decisions made on something that was loaded elsewhere. Both end as [`Written::Moved`]:
+//! Rows are gathered table by table ([`Lot`]) and written with one statement a table ([`super::batch`]), what can
+//! conflict first. What a change was decided upon may have moved by then: by another change of the same batch, and on
+//! PostgreSQL by another process. Both end as [`Written::Moved`]:
 //!
 //! | what moved | how it is noticed |
 //! | --- | --- |
 //! | the order | `WHERE version =` |
 //! | the bill | `WHERE state = … AND order_id = …` as loaded; the claim `open_order` |
 //! | the insured person | the claim `person_claim` |
+//! | the binding under which insured money is let go | its epoch, locked until the commit |
 //! | the event | `history` has one row per event id |
 //! | the caller's key | `first_answer` has one row per key |
 //! | a new bill or refund | unique numbers |
 //! | the answered action | `WHERE NOT done` |
 //! | the number of a bureau message | `action` has one row per number |
 //! | the number of a 2207 | `settlement_input` has one row per number |
+//!
+//! Whatever else was loaded is immutable, or changes only with one of these.
 
-use diesel::connection::SimpleConnection as _;
+use std::collections::{HashMap, HashSet};
 
 use super::bills::Seen;
-use super::conn::{CommitUnknown, Conn, NotWritten, Tx};
+use super::conn::{Conn, NotCommitted, NotWritten, Tx};
 use super::{
     Change, Commit, Decide, Loaded, OrderWrite, StoreError, Subject, Want, Written, actions, answers, bills, cash,
     ledger, legs, orders, people, records, refunds, settlements,
 };
-use crate::domain::order::{Authorisation, Place};
+use crate::domain::order::{Authorisation, Order, Place};
 use crate::domain::refund::RefundKind;
 use schema::ids::{OrderId, TenantId};
 
-/// See [`super::Store::transact`].
+/// See [`super::DeskStore::transact`].
 pub(super) fn transact(conn: &mut Conn, wants: &[Want], decide: Decide<'_>) -> Commit {
     let mut tx = match Tx::begin(conn) {
         Ok(tx) => tx,
         Err(error) => return Commit::Refused(error),
     };
     // Dropping the transaction on any of these ways out leaves nothing behind.
-    let written = match decide_and_write(&mut tx, wants, decide) {
-        Ok(written) => written,
+    let loaded = match load(&mut tx, wants) {
+        Ok(loaded) => loaded,
         Err(error) => return Commit::Refused(error),
     };
-    match tx.commit() {
-        Ok(()) => Commit::Committed(written),
-        Err(CommitUnknown(error)) => Commit::Unknown(error),
-    }
-}
-
-fn decide_and_write(tx: &mut Tx<'_>, wants: &[Want], decide: Decide<'_>) -> Result<Vec<Written>, StoreError> {
-    let loaded = wants.iter().map(|want| load(tx, want)).collect::<Result<Vec<_>, _>>()?;
     let bases: Vec<Basis> = loaded.iter().map(Basis::of).collect();
     let changes = decide(loaded);
     if changes.len() != wants.len() {
         let message = format!("{} wants were answered by {} decisions", wants.len(), changes.len());
-        return Err(StoreError::Unavailable(message));
+        return Commit::Refused(StoreError::Unavailable(message));
     }
-    let changes: Vec<_> = wants
-        .iter()
-        .zip(&bases)
-        .zip(&changes)
-        .map(|((want, basis), change)| (want.tenant, basis, change.as_ref()))
-        .collect();
-    write_all(tx, &changes)
+    let mut written = vec![Written::Done; wants.len()];
+    let mut pending = Vec::with_capacity(wants.len());
+    let mut seen = HashSet::new();
+    for (at, (want, (basis, change))) in wants.iter().zip(bases.iter().zip(&changes)).enumerate() {
+        let Some(change) = change else { continue };
+        // The second of one order was decided upon what the first has just overtaken.
+        let order = change.order.as_ref().map(|write| write.after.id);
+        match order.is_none_or(|order| seen.insert((want.tenant, order))) {
+            true => pending.push(Pending { at, tenant: want.tenant, basis, change }),
+            false => written[at] = Written::Moved,
+        }
+    }
+    if pending.is_empty() {
+        return Commit::Committed(written);
+    }
+    // Rows are locked in one order by every process.
+    pending.sort_by_key(|pending| pending.change.order.as_ref().map(|write| write.after.id));
+    match write_all(tx, &pending, &mut written) {
+        Ok(()) => Commit::Committed(written),
+        Err(NotCommitted::Refused(error)) => Commit::Refused(error),
+        Err(NotCommitted::Unknown(error)) => Commit::Unknown(error),
+    }
+}
+
+/// Writes every change that still can be, and commits.
+///
+/// Hardly ever does anything conflict, so the batch is written as one; only if somebody moved, all over again one by one.
+fn write_all(tx: Tx<'_>, pending: &[Pending<'_>], written: &mut [Written]) -> Result<(), NotCommitted> {
+    let mut tx = match tx.commit_after(|conn| write(conn, pending))? {
+        Ok(()) => return Ok(()),
+        Err(tx) => tx,
+    };
+    let mut one_by_one: Vec<&Pending<'_>> = pending.iter().collect();
+    one_by_one.sort_by_key(|change| change.at);
+    for change in one_by_one {
+        let alone = tx.piece(|conn| write(conn, std::slice::from_ref(change))).map_err(NotCommitted::Refused)?;
+        if !alone {
+            written[change.at] = Written::Moved;
+        }
+    }
+    tx.commit()
 }
 
 // ——— loading ———
 
-fn load(conn: &mut Conn, want: &Want) -> Result<Loaded, StoreError> {
-    let tenant = want.tenant;
-    let mut loaded = Loaded::default();
-    match &want.subject {
-        Subject::Order(id) => {
-            load_order(conn, tenant, *id, &mut loaded)?;
-            if let Some(order) = &loaded.order {
-                loaded.bill = bills::facts(conn, tenant, order.bill.id)?;
-            }
-        }
-        Subject::Bill(id) => loaded.bill = bills::facts(conn, tenant, *id)?,
-        Subject::BillNo(institution, bill_no) => {
-            loaded.bill = bills::facts_by_no(conn, tenant, institution, bill_no)?;
-        }
-        Subject::Nothing => {}
-    }
-    if loaded.order.is_none()
-        && let Some(holder) = loaded.bill.as_ref().and_then(|bill| bill.facts.order)
-    {
-        load_order(conn, tenant, holder, &mut loaded)?;
-    }
-    if let Some(order) = &loaded.order {
-        loaded.refunds = refunds::of_order(conn, tenant, order.id)?;
-    }
-    let insured = loaded.order.as_ref().and_then(|order| order.insured.as_ref());
-    let own_person = insured.map(|insured| insured.person);
-    if let Some(binding) = want.binding.or(insured.map(|insured| insured.binding)) {
-        loaded.binding = people::binding_facts(conn, tenant, binding)?;
-    }
-    // An order that is about to be opened is about the person of the binding that was named.
-    if let Some(person) = own_person.or(loaded.binding.as_ref().map(|binding| binding.person)) {
-        loaded.person_held_by = orders::person_held_by(conn, tenant, &person)?;
-    }
-    if let Some(action) = want.answers {
-        loaded.action_open = Some(actions::is_open(conn, tenant, action)?);
-    }
-    if let Some(key) = &want.key {
-        loaded.first_answer = answers::one(conn, tenant, key)?;
+fn load(conn: &mut Conn, wants: &[Want]) -> Result<Vec<Loaded>, StoreError> {
+    let mut loaded = vec![Loaded::default(); wants.len()];
+    let tenants: HashSet<TenantId> = wants.iter().map(|want| want.tenant).collect();
+    for tenant in tenants {
+        let mut of_tenant: Vec<(&Want, &mut Loaded)> =
+            wants.iter().zip(&mut loaded).filter(|(want, _)| want.tenant == tenant).collect();
+        load_tenant(conn, tenant, &mut of_tenant)?;
     }
     Ok(loaded)
 }
 
-fn load_order(conn: &mut Conn, tenant: TenantId, id: OrderId, loaded: &mut Loaded) -> Result<(), StoreError> {
-    if let Some((order, trace_id)) = orders::traced(conn, tenant, id)? {
-        loaded.order = Some(order);
-        loaded.trace_id = trace_id;
+/// One query a table for the whole batch, each only if somebody wants it.
+fn load_tenant(conn: &mut Conn, tenant: TenantId, wants: &mut [(&Want, &mut Loaded)]) -> Result<(), StoreError> {
+    let named = wants.iter().filter_map(|(want, _)| match &want.subject {
+        Subject::Order(id) => Some(*id),
+        _ => None,
+    });
+    let orders = distinct(named, |ids| orders::many(conn, tenant, ids))?;
+    let bill_ids = wants.iter().filter_map(|(want, _)| match &want.subject {
+        Subject::Order(id) => orders.get(id).map(|(order, _)| order.bill.id),
+        Subject::Bill(id) => Some(*id),
+        _ => None,
+    });
+    let bills = distinct(bill_ids, |ids| bills::facts(conn, tenant, ids))?;
+    let numbers = wants.iter().filter_map(|(want, _)| match &want.subject {
+        Subject::BillNo(institution, bill_no) => Some((institution, bill_no.as_str())),
+        _ => None,
+    });
+    let numbered = distinct(numbers, |numbers| bills::facts_by_no(conn, tenant, numbers))?;
+    for (want, loaded) in wants.iter_mut() {
+        match &want.subject {
+            Subject::Order(id) => {
+                set_order(loaded, orders.get(id));
+                loaded.bill = loaded.order.as_ref().and_then(|order| bills.get(&order.bill.id).cloned());
+            }
+            Subject::Bill(id) => loaded.bill = bills.get(id).cloned(),
+            Subject::BillNo(institution, bill_no) => {
+                loaded.bill = numbered.get(&(institution.clone(), bill_no.clone())).cloned();
+            }
+            Subject::Nothing => {}
+        }
+    }
+    let holder = |loaded: &Loaded| match loaded.order {
+        None => loaded.bill.as_ref().and_then(|bill| bill.facts.order),
+        Some(_) => None,
+    };
+    let holders =
+        distinct(wants.iter().filter_map(|(_, loaded)| holder(loaded)), |ids| orders::many(conn, tenant, ids))?;
+    for (_, loaded) in wants.iter_mut() {
+        if let Some(holder) = holder(loaded) {
+            set_order(loaded, holders.get(&holder));
+        }
+    }
+    load_around(conn, tenant, wants)
+}
+
+/// What stands around the orders that were found.
+fn load_around(conn: &mut Conn, tenant: TenantId, wants: &mut [(&Want, &mut Loaded)]) -> Result<(), StoreError> {
+    let orders = wants.iter().filter_map(|(_, loaded)| loaded.order.as_ref().map(|order| order.id));
+    let refunds = distinct(orders, |ids| refunds::of_many(conn, tenant, ids))?;
+    let insured = |loaded: &Loaded| loaded.order.as_ref().and_then(|order| order.insured.clone());
+    let binding = |want: &Want, loaded: &Loaded| want.binding.or(insured(loaded).map(|insured| insured.binding));
+    let bindings = wants.iter().filter_map(|(want, loaded)| binding(want, loaded));
+    let bindings = distinct(bindings, |ids| people::binding_facts(conn, tenant, ids))?;
+    for (want, loaded) in wants.iter_mut() {
+        loaded.refunds = loaded.order.as_ref().and_then(|order| refunds.get(&order.id).cloned()).unwrap_or_default();
+        loaded.binding = binding(want, loaded).and_then(|id| bindings.get(&id).cloned());
+    }
+    // An order that is about to be opened is about the person of the binding that was named.
+    let person = |loaded: &Loaded| {
+        insured(loaded).map(|insured| insured.person).or(loaded.binding.as_ref().map(|binding| binding.person))
+    };
+    let persons = wants.iter().filter_map(|(_, loaded)| person(loaded));
+    let held = distinct(persons, |persons| orders::persons_held_by(conn, tenant, persons))?;
+    let answered = wants.iter().filter_map(|(want, _)| want.answers);
+    let open = distinct(answered, |ids| actions::open(conn, tenant, ids))?;
+    let keys = wants.iter().filter_map(|(want, _)| want.key.as_ref());
+    let answers = distinct(keys, |keys| answers::many(conn, tenant, keys))?;
+    for (want, loaded) in wants.iter_mut() {
+        loaded.person_held_by = person(loaded).and_then(|person| held.get(&person).copied());
+        loaded.action_open = want.answers.map(|action| open.contains(&action));
+        let key = want.key.as_ref().map(|key| (key.caller.clone(), key.key.clone()));
+        loaded.first_answer = key.and_then(|key| answers.get(&key).cloned());
     }
     Ok(())
+}
+
+/// Asks for what is wanted, in one order for every process, and not at all for nothing.
+fn distinct<K: Ord, T: Default>(
+    wanted: impl Iterator<Item = K>,
+    ask: impl FnOnce(&[K]) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let mut wanted: Vec<K> = wanted.collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    if wanted.is_empty() { Ok(T::default()) } else { ask(&wanted) }
+}
+
+fn set_order(loaded: &mut Loaded, found: Option<&(Order, Option<String>)>) {
+    if let Some((order, trace_id)) = found {
+        loaded.order = Some(order.clone());
+        loaded.trace_id = trace_id.clone();
+    }
 }
 
 /// What is kept of the loaded rows while the decisions are made: guards, and what tells new from known.
@@ -135,103 +220,198 @@ impl Basis {
 
 // ——— writing ———
 
-/// One change on its way: whose, what it was decided upon, and what it writes.
-type Pending<'a> = (TenantId, &'a Basis, Option<&'a Change>);
+/// One change on its way: its place in the batch, whose it is, what it was decided upon, and what it writes.
+struct Pending<'a> {
+    at: usize,
+    tenant: TenantId,
+    basis: &'a Basis,
+    change: &'a Change,
+}
 
-/// Writes every change that still can be.
-///
-/// Hardly ever does anything conflict, and a savepoint per change costs as much as the change (every page it touches is
-/// copied first). So the batch is written under one; only if somebody moved, all over again under one each.
-fn write_all(tx: &mut Tx<'_>, changes: &[Pending<'_>]) -> Result<Vec<Written>, StoreError> {
-    if write_or_leave_out(tx, changes)? == Written::Done {
-        return Ok(vec![Written::Done; changes.len()]);
-    }
-    changes.iter().map(|change| write_or_leave_out(tx, std::slice::from_ref(change))).collect()
+/// Everything that changes write, table by table.
+#[derive(Default)]
+struct Lot<'a> {
+    bindings: people::Guards,
+    bills: bills::Lot<'a>,
+    orders: orders::Lot<'a>,
+    actions: actions::Lot<'a>,
+    answers: answers::Lot<'a>,
+    records: records::Lot<'a>,
+    refunds: refunds::Lot<'a>,
+    postings: ledger::Lot,
+    settlements: settlements::Lot<'a>,
+    cash: cash::Lot<'a>,
+    legs: legs::Lot<'a>,
 }
 
 /// Writes these changes, or none of them if one has moved.
-fn write_or_leave_out(tx: &mut Tx<'_>, changes: &[Pending<'_>]) -> Result<Written, StoreError> {
-    tx.batch_execute("SAVEPOINT changes")?;
-    let written = changes.iter().try_for_each(|(tenant, basis, change)| match change {
-        Some(change) => write(tx, *tenant, basis, change),
-        None => Ok(()),
-    });
-    match written {
-        Ok(()) => {
-            tx.batch_execute("RELEASE changes")?;
-            Ok(Written::Done)
+fn write(conn: &mut Conn, changes: &[Pending<'_>]) -> Result<(), NotWritten> {
+    let around = Around::of(conn, changes)?;
+    let mut lot = Lot::default();
+    for pending in changes {
+        lot.gather(pending, &around)?;
+    }
+    lot.bills.write(conn)?;
+    lot.orders.write(conn)?;
+    lot.bindings.hold(conn)?;
+    lot.bills.claim(conn)?;
+    lot.actions.claim(conn)?;
+    lot.answers.write(conn)?;
+    lot.records.write(conn)?;
+    lot.refunds.write(conn)?;
+    lot.settlements.write(conn)?;
+    lot.cash.write(conn)?;
+    lot.legs.write(conn)?;
+    lot.postings.write(conn)?;
+    lot.actions.write(conn)
+}
+
+/// What has to be looked up before rows can be gathered, and hardly ever has.
+struct Around {
+    /// Bills that a change moves and that were not loaded for it.
+    bills: HashMap<schema::ids::BillId, Seen>,
+    /// Orders whose refunds change without them.
+    orders: HashMap<OrderId, Order>,
+    /// Settlements that are known already.
+    settlements: HashSet<String>,
+}
+
+impl Around {
+    fn of(conn: &mut Conn, changes: &[Pending<'_>]) -> Result<Around, StoreError> {
+        let mut around = Around { bills: HashMap::new(), orders: HashMap::new(), settlements: HashSet::new() };
+        let tenants: HashSet<TenantId> = changes.iter().map(|pending| pending.tenant).collect();
+        for tenant in tenants {
+            let of = || changes.iter().filter(|pending| pending.tenant == tenant);
+            let elsewhere = of().filter_map(|pending| {
+                let (bill, ..) = moved_bill(pending.change)?;
+                pending.basis.bill.is_none_or(|seen| seen.id != bill).then_some(bill)
+            });
+            let found = distinct(elsewhere, |ids| bills::facts(conn, tenant, ids))?;
+            around.bills.extend(found.into_iter().map(|(id, bill)| (id, Seen::from(&bill.facts))));
+            let refunded = of().flat_map(|pending| {
+                let own = pending.change.order.as_ref().map(|write| write.after.id);
+                pending.change.refunds.iter().map(|refund| refund.order).filter(move |order| Some(*order) != own)
+            });
+            let found = distinct(refunded, |ids| orders::many(conn, tenant, ids))?;
+            around.orders.extend(found.into_iter().map(|(id, (order, _))| (id, order)));
+            let settled =
+                of().filter_map(|pending| pending.change.settlement.as_ref().map(|came| came.setl_id.as_str()));
+            around.settlements.extend(distinct(settled, |ids| settlements::known(conn, tenant, ids))?);
         }
-        Err(NotWritten::Moved) => {
-            tx.batch_execute("ROLLBACK TO changes; RELEASE changes")?;
-            Ok(Written::Moved)
-        }
-        Err(NotWritten::Failed(error)) => Err(error),
+        Ok(around)
     }
 }
 
-/// Writes one change, what can conflict first.
-fn write(conn: &mut Conn, tenant: TenantId, basis: &Basis, change: &Change) -> Result<(), NotWritten> {
-    if let Some(new) = &change.new_bill {
-        bills::insert(conn, tenant, new)?;
-    }
-    if let Some(write) = &change.order {
-        write_order(conn, tenant, basis, write)?;
-    }
-    write_bill(conn, tenant, basis, change)?;
-    match &change.person {
-        Some((person, order, true)) => orders::take_person(conn, tenant, person, *order)?,
-        Some((person, order, false)) => orders::leave_person(conn, tenant, person, *order)?,
-        None => {}
-    }
-    if let Some(action) = change.answered {
-        actions::close(conn, tenant, action)?;
-    }
-    if let Some((action, due_at_us)) = change.postponed {
-        actions::postpone(conn, tenant, action, due_at_us)?;
-    }
-    if let Some((key, response)) = &change.first_answer {
-        let order = change.order.as_ref().map(|write| write.after.id);
-        if !answers::keep(conn, tenant, key, order, response)? {
-            return Err(NotWritten::Moved);
+impl<'a> Lot<'a> {
+    fn gather(&mut self, pending: &Pending<'a>, around: &'a Around) -> Result<(), NotWritten> {
+        let Pending { tenant, basis, change, .. } = pending;
+        let tenant = *tenant;
+        if let Some(new) = &change.new_bill {
+            self.bills.bill(tenant, new)?;
         }
+        if let Some(write) = &change.order {
+            self.order(tenant, basis, write)?;
+        }
+        if let Some((bill, state, order)) = moved_bill(change) {
+            let seen = basis.bill.filter(|seen| seen.id == bill).or_else(|| around.bills.get(&bill).copied());
+            let seen = seen.ok_or(NotWritten::Moved)?;
+            self.bills.change(tenant, seen, state.unwrap_or(seen.state), order);
+        }
+        if let Some((person, order, takes)) = &change.person {
+            self.orders.person(tenant, person, *order, *takes);
+        }
+        if let Some((binding, epoch)) = change.binding {
+            self.bindings.guard(tenant, binding, epoch);
+        }
+        if let Some(action) = change.answered {
+            self.actions.answered(tenant, action);
+        }
+        if let Some((action, due_at_us)) = change.postponed {
+            self.actions.postponed(tenant, action, due_at_us);
+        }
+        if let Some((key, response)) = &change.first_answer {
+            let order = change.order.as_ref().map(|write| write.after.id);
+            self.answers.answer(tenant, key, order, response);
+        }
+        self.money(tenant, change, around)?;
+        for action in &change.actions {
+            self.actions.action(tenant, action)?;
+        }
+        Ok(())
     }
-    write_money(conn, tenant, change)?;
-    for action in &change.actions {
-        actions::insert(conn, tenant, action)?;
-    }
-    Ok(())
-}
 
-fn write_order(conn: &mut Conn, tenant: TenantId, basis: &Basis, write: &OrderWrite) -> Result<(), NotWritten> {
-    let order = &write.after;
-    if order.tenant != tenant {
-        return Err(StoreError::Damaged(format!("order {} was decided for another tenant", order.id)).into());
+    fn order(&mut self, tenant: TenantId, basis: &Basis, write: &'a OrderWrite) -> Result<(), StoreError> {
+        let order = &write.after;
+        if order.tenant != tenant {
+            return Err(StoreError::Damaged(format!("order {} was decided for another tenant", order.id)));
+        }
+        self.orders.order(write)?;
+        if let Some(takes) = claim(write) {
+            self.orders.bill(tenant, order.bill.id, order.id, takes);
+        }
+        self.records.decision(write)?;
+        if let Some(given) = &order.authorisation
+            && basis.authorisation.as_ref() != Some(given)
+        {
+            self.legs.authorisation(order, given)?;
+        }
+        if let Some(msgid) = settlements::sending(&order.state)
+            && basis.settling.as_deref() != Some(msgid)
+        {
+            self.settlements.input(order, msgid)?;
+        }
+        // What a replaced order took stays one leg of one payment, there.
+        if let Some(taken) = order.state.taken()
+            && !basis.cash_was_taken
+            && order.carried_in.is_zero()
+        {
+            self.cash.came((tenant, order.id), &order.bill.merchant, taken, false);
+        }
+        Ok(())
     }
-    orders::write(conn, write)?;
-    match claim(write) {
-        Some(true) => orders::take_bill(conn, tenant, order.bill.id, order.id)?,
-        Some(false) => orders::leave_bill(conn, tenant, order.bill.id, order.id)?,
-        None => {}
+
+    fn money(&mut self, tenant: TenantId, change: &'a Change, around: &'a Around) -> Result<(), StoreError> {
+        for refund in &change.refunds {
+            let order = match &change.order {
+                Some(write) if write.after.id == refund.order => &write.after,
+                _ => around
+                    .orders
+                    .get(&refund.order)
+                    .ok_or_else(|| StoreError::Damaged(format!("refund {} has no order", refund.id)))?,
+            };
+            self.refunds.refund(tenant, &order.bill.institution, refund)?;
+            if let (RefundKind::Stray, Some(back)) = (refund.kind, &refund.cash) {
+                self.cash.came((tenant, order.id), &order.bill.merchant, &back.taken, true);
+            }
+        }
+        let Some(write) = &change.order else {
+            let no_money = change.postings.is_empty()
+                && change.settlement.is_none()
+                && change.undone.is_none()
+                && change.prepay.is_none()
+                && change.price_lines.is_none();
+            if no_money {
+                return Ok(());
+            }
+            return Err(StoreError::Damaged("money was decided without its order".into()));
+        };
+        self.postings.postings(write, &change.postings);
+        if let Some(settlement) = &change.settlement
+            && !around.settlements.contains(&settlement.setl_id)
+        {
+            self.settlements.settlement(&write.after, settlement);
+        }
+        if let Some((setl_id, undone)) = &change.undone {
+            self.settlements.undo(&write.after, setl_id, undone);
+        }
+        if let Some(asked) = &change.prepay {
+            self.cash.prepay(&write.after, asked);
+        }
+        if let Some((number, lines)) = &change.price_lines {
+            self.legs.price_lines(&write.after, *number, lines);
+        }
+        Ok(())
     }
-    records::insert(conn, write)?;
-    if let Some(given) = &order.authorisation
-        && basis.authorisation.as_ref() != Some(given)
-    {
-        legs::insert_authorisation(conn, order, given)?;
-    }
-    if let Some(msgid) = settlements::sending(&order.state)
-        && basis.settling.as_deref() != Some(msgid)
-    {
-        settlements::insert_input(conn, order, msgid)?;
-    }
-    // What a replaced order took stays one leg of one payment, there.
-    if let Some(taken) = order.state.taken()
-        && !basis.cash_was_taken
-        && order.carried_in.is_zero()
-    {
-        cash::insert(conn, order, taken, false)?;
-    }
-    Ok(())
 }
 
 /// Takes the bill (`true`), gives it up (`false`), or leaves the claim as it is.
@@ -241,56 +421,15 @@ fn claim(write: &OrderWrite) -> Option<bool> {
     (holds != held).then_some(holds)
 }
 
-/// The bill's row follows its claim even where the decision does not mention it.
-fn write_bill(conn: &mut Conn, tenant: TenantId, basis: &Basis, change: &Change) -> Result<(), NotWritten> {
-    let claimed = change.order.as_ref().and_then(|write| Some((write.after.bill.id, write.after.id, claim(write)?)));
-    let (id, state, order) = match (&change.bill, claimed) {
-        (Some((id, state, order)), _) => (*id, Some(*state), *order),
-        (None, Some((bill, order, takes))) => (bill, None, takes.then_some(order)),
-        (None, None) => return Ok(()),
-    };
-    let seen = match basis.bill.filter(|seen| seen.id == id) {
-        Some(seen) => seen,
-        None => Seen::from(&bills::facts(conn, tenant, id)?.ok_or(NotWritten::Moved)?.facts),
-    };
-    bills::change(conn, tenant, seen, state.unwrap_or(seen.state), order)
-}
-
-fn write_money(conn: &mut Conn, tenant: TenantId, change: &Change) -> Result<(), NotWritten> {
-    for refund in &change.refunds {
-        let order = match &change.order {
-            Some(write) if write.after.id == refund.order => write.after.clone(),
-            _ => orders::one(conn, tenant, refund.order)?
-                .ok_or_else(|| StoreError::Damaged(format!("refund {} has no order", refund.id)))?,
-        };
-        refunds::put(conn, tenant, &order.bill.institution, refund)?;
-        if let (RefundKind::Stray, Some(back)) = (refund.kind, &refund.cash) {
-            cash::insert(conn, &order, &back.taken, true)?;
-        }
+/// The bill that a change moves, to which state (none: as it is), and which order it then has. The bill's row follows
+/// its claim even where the decision does not mention it.
+fn moved_bill(
+    change: &Change,
+) -> Option<(schema::ids::BillId, Option<crate::domain::bill::BillState>, Option<OrderId>)> {
+    if let Some((id, state, order)) = &change.bill {
+        return Some((*id, Some(*state), *order));
     }
-    let Some(write) = &change.order else {
-        let no_money = change.postings.is_empty()
-            && change.settlement.is_none()
-            && change.undone.is_none()
-            && change.prepay.is_none()
-            && change.price_lines.is_none();
-        if no_money {
-            return Ok(());
-        }
-        return Err(StoreError::Damaged("money was decided without its order".into()).into());
-    };
-    ledger::insert(conn, write, &change.postings)?;
-    if let Some(settlement) = &change.settlement {
-        settlements::insert(conn, &write.after, settlement)?;
-    }
-    if let Some((setl_id, undone)) = &change.undone {
-        settlements::insert_undo(conn, &write.after, setl_id, undone)?;
-    }
-    if let Some(asked) = &change.prepay {
-        cash::insert_prepay(conn, &write.after, asked)?;
-    }
-    if let Some((number, lines)) = &change.price_lines {
-        legs::insert_price_lines(conn, &write.after, *number, lines)?;
-    }
-    Ok(())
+    let write = change.order.as_ref()?;
+    let takes = claim(write)?;
+    Some((write.after.bill.id, None, takes.then_some(write.after.id)))
 }

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Integer, Text};
 use schema::ids::{BillId, EventId, InstitutionCode, OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::Lookup;
 
+use super::batch::{all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::posting;
 use super::values::{Id, parsed};
@@ -15,39 +17,46 @@ use crate::domain::invariants::{self, Books, Invariant, Violation};
 use crate::domain::order::{Order, Why};
 use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
 
-#[derive(Insertable)]
-#[diesel(table_name = posting)]
-struct New<'a> {
-    tenant: Id,
-    order_id: Id,
-    version: i64,
-    line: i32,
-    event_id: Id,
-    account: &'a str,
-    amount: i64,
-    counterparty_at_us: i64,
-    at_us: i64,
+batched! {
+    /// A line of a decision.
+    New inserts "posting" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        version: i64 as BigInt,
+        line: i32 as Integer,
+        event_id: Id as Binary,
+        account: String as Text,
+        amount: i64 as BigInt,
+        counterparty_at_us: i64 as BigInt,
+        at_us: i64 as BigInt,
+    } ""
 }
 
-/// Writes the lines of one decision.
-pub(super) fn insert(conn: &mut Conn, write: &OrderWrite, lines: &[Posting]) -> Result<(), NotWritten> {
-    let order = &write.after;
-    for (line, entry) in (0_i32..).zip(lines) {
-        let account = entry.account.to_string();
-        let row = New {
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot(Vec<New>);
+
+impl Lot {
+    /// The lines of one decision.
+    pub(super) fn postings(&mut self, write: &OrderWrite, lines: &[Posting]) {
+        let order = &write.after;
+        self.0.extend((0_i32..).zip(lines).map(|(line, entry)| New {
             tenant: order.tenant.into(),
             order_id: order.id.into(),
             version: order.version,
             line,
             event_id: write.event_id.into(),
-            account: &account,
+            account: entry.account.to_string(),
             amount: entry.amount.get(),
             counterparty_at_us: entry.counterparty_at_us,
             at_us: order.updated_at_us,
-        };
-        on!(conn, c => diesel::insert_into(posting::table).values(&row).execute(c))?;
+        }));
     }
-    Ok(())
+
+    /// Writes it.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.0, conn)
+    }
 }
 
 /// Reads the stored form of an account, which [`Account`] prints.

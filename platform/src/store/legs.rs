@@ -3,25 +3,114 @@
 //! reads the order itself.
 
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Integer, Nullable, SmallInt, Text};
 use schema::bill::LineResult;
 use schema::ids::{OrderId, TenantId};
 use schema::money::{Fen, Price6, Ratio4};
 
 use super::StoreError;
+use super::batch::{all, batched};
 use super::conn::{Conn, NotWritten, on};
-use super::tables::{authorisation, price_line};
+use super::tables::price_line;
 use super::values::{Hash, Id, to_word};
 use crate::domain::order::{Authorisation, Order};
 
-// ——— price lines ———
+batched! {
+    /// The bureau's word on a line of a price.
+    NewPriceLine<'a> inserts "price_line" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        price_number: i64 as BigInt,
+        line: i32 as Integer,
+        feedetl_sn: &'a str as Text,
+        amount: i64 as BigInt,
+        pric_uplmt_amt: Option<i64> as Nullable<BigInt>,
+        selfpay_prop: i64 as BigInt,
+        fulamt_ownpay: i64 as BigInt,
+        overlmt: i64 as BigInt,
+        preselfpay: i64 as BigInt,
+        inscp_scp: i64 as BigInt,
+        chrgitm_lv: &'a str as Text,
+    } ""
+}
 
-#[derive(Insertable, Queryable, Selectable)]
-#[diesel(table_name = price_line, treat_none_as_default_value = false)]
+batched! {
+    /// What let the money move, under the version that it led to.
+    NewAuthorisation inserts "authorisation" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        version: i64 as BigInt,
+        kind: String as Text,
+        level: i16 as SmallInt,
+        at_us: i64 as BigInt,
+        evidence: Option<Hash> as Nullable<Binary>,
+        fund: i64 as BigInt,
+        other_funds: i64 as BigInt,
+        account_own: i64 as BigInt,
+        account_mulaid: i64 as BigInt,
+        hospital: i64 as BigInt,
+        cash: i64 as BigInt,
+    } ""
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    price_lines: Vec<NewPriceLine<'a>>,
+    authorisations: Vec<NewAuthorisation>,
+}
+
+impl<'a> Lot<'a> {
+    /// The bureau's word on every line of one price, in the order in which it came.
+    pub(super) fn price_lines(&mut self, order: &Order, number: u32, lines: &'a [LineResult]) {
+        let (tenant, order_id) = (order.tenant.into(), order.id.into());
+        self.price_lines.extend((0_i32..).zip(lines).map(|(at, line)| NewPriceLine {
+            tenant,
+            order_id,
+            price_number: i64::from(number),
+            line: at,
+            feedetl_sn: &line.feedetl_sn,
+            amount: line.amount_fen.get(),
+            pric_uplmt_amt: line.pric_uplmt_amt.map(Price6::units),
+            selfpay_prop: line.selfpay_prop.units(),
+            fulamt_ownpay: line.fulamt_ownpay_fen.get(),
+            overlmt: line.overlmt_fen.get(),
+            preselfpay: line.preselfpay_fen.get(),
+            inscp_scp: line.inscp_scp_fen.get(),
+            chrgitm_lv: &line.chrgitm_lv,
+        }));
+    }
+
+    /// What let an order's money move.
+    pub(super) fn authorisation(&mut self, order: &Order, given: &Authorisation) -> Result<(), StoreError> {
+        self.authorisations.push(NewAuthorisation {
+            tenant: order.tenant.into(),
+            order_id: order.id.into(),
+            version: order.version,
+            kind: to_word(given.kind)?,
+            level: given.level,
+            at_us: given.at_us,
+            evidence: given.evidence.as_ref().map(Hash::from),
+            fund: given.split.fund_fen.get(),
+            other_funds: given.split.other_funds_fen.get(),
+            account_own: given.split.account_own_fen.get(),
+            account_mulaid: given.split.account_mulaid_fen.get(),
+            hospital: given.split.hospital_fen.get(),
+            cash: given.split.cash_fen.get(),
+        });
+        Ok(())
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.price_lines, conn)?;
+        all(&self.authorisations, conn)
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = price_line)]
 struct PriceLine {
-    tenant: Id,
-    order_id: Id,
-    price_number: i64,
-    line: i32,
     feedetl_sn: String,
     amount: i64,
     pric_uplmt_amt: Option<i64>,
@@ -31,34 +120,6 @@ struct PriceLine {
     preselfpay: i64,
     inscp_scp: i64,
     chrgitm_lv: String,
-}
-
-/// Keeps the bureau's word on every line of one price, in the order in which it came.
-pub(super) fn insert_price_lines(
-    conn: &mut Conn,
-    order: &Order,
-    number: u32,
-    lines: &[LineResult],
-) -> Result<(), NotWritten> {
-    for (at, line) in (0_i32..).zip(lines) {
-        let row = PriceLine {
-            tenant: order.tenant.into(),
-            order_id: order.id.into(),
-            price_number: i64::from(number),
-            line: at,
-            feedetl_sn: line.feedetl_sn.clone(),
-            amount: line.amount_fen.get(),
-            pric_uplmt_amt: line.pric_uplmt_amt.map(Price6::units),
-            selfpay_prop: line.selfpay_prop.units(),
-            fulamt_ownpay: line.fulamt_ownpay_fen.get(),
-            overlmt: line.overlmt_fen.get(),
-            preselfpay: line.preselfpay_fen.get(),
-            inscp_scp: line.inscp_scp_fen.get(),
-            chrgitm_lv: line.chrgitm_lv.clone(),
-        };
-        on!(conn, c => diesel::insert_into(price_line::table).values(&row).execute(c))?;
-    }
-    Ok(())
 }
 
 pub(super) fn price_lines(
@@ -88,45 +149,4 @@ pub(super) fn price_lines(
             chrgitm_lv: row.chrgitm_lv,
         })
         .collect())
-}
-
-// ——— authorisations ———
-
-#[derive(Insertable)]
-#[diesel(table_name = authorisation, treat_none_as_default_value = false)]
-struct NewAuthorisation {
-    tenant: Id,
-    order_id: Id,
-    version: i64,
-    kind: String,
-    level: i16,
-    at_us: i64,
-    evidence: Option<Hash>,
-    fund: i64,
-    other_funds: i64,
-    account_own: i64,
-    account_mulaid: i64,
-    hospital: i64,
-    cash: i64,
-}
-
-/// Keeps what let the money move, under the version that it led to.
-pub(super) fn insert_authorisation(conn: &mut Conn, order: &Order, given: &Authorisation) -> Result<(), NotWritten> {
-    let row = NewAuthorisation {
-        tenant: order.tenant.into(),
-        order_id: order.id.into(),
-        version: order.version,
-        kind: to_word(given.kind)?,
-        level: given.level,
-        at_us: given.at_us,
-        evidence: given.evidence.as_ref().map(Hash::from),
-        fund: given.split.fund_fen.get(),
-        other_funds: given.split.other_funds_fen.get(),
-        account_own: given.split.account_own_fen.get(),
-        account_mulaid: given.split.account_mulaid_fen.get(),
-        hospital: given.split.hospital_fen.get(),
-        cash: given.split.cash_fen.get(),
-    };
-    on!(conn, c => diesel::insert_into(authorisation::table).values(&row).execute(c))?;
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The record of truth. The only floor that names diesel; SQLite here, PostgreSQL behind the same [`Store`] later.
+//! The record of truth. The only floor that names diesel; SQLite or PostgreSQL behind the same [`Store`].
 //!
 //! Two kinds of access. The desk changes orders through [`DeskStore::transact`], one commit for a whole batch. Everything
 //! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
@@ -25,10 +25,13 @@ use crate::domain::posting::Posting;
 use crate::domain::refund::Refund;
 use crate::domain::settlement::{Clearing, FundDetail, Settlement};
 
+pub mod postgres;
+pub mod sql;
 pub mod sqlite;
 
 mod actions;
 mod answers;
+mod batch;
 mod bills;
 mod cash;
 mod conn;
@@ -85,7 +88,7 @@ pub enum Subject {
 }
 
 /// An idempotency key as its caller scoped it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallerKey {
     /// Who: `user:<id>`, `adapter:<institution>`, `bureau`.
     pub caller: String,
@@ -145,6 +148,9 @@ pub struct Change {
     pub bill: Option<(BillId, BillState, Option<OrderId>)>,
     /// Takes (`true`) or gives up the insured person for the order.
     pub person: Option<(Lookup, OrderId, bool)>,
+    /// The binding under which insured money is let go, at the epoch at which it was loaded: it does not change before
+    /// this is committed.
+    pub binding: Option<(BindingId, i64)>,
     /// Refunds as they are now.
     pub refunds: Vec<Refund>,
     /// Double-entry lines.
@@ -666,15 +672,22 @@ pub trait DeskStore: Send + Sync {
 pub trait Store: DeskStore {
     // — actions, leases, deadlines, records —
 
-    /// Says that this process lives.
+    /// Says that this process lives, at this instant of the store's clock; `now_us` (microseconds UTC) is taken for it
+    /// where the store has none of its own.
     fn renew_lease(&self, me: ProcessId, now_us: i64) -> Result<(), StoreError>;
     /// Starts actions that are due and that nobody has started, and returns them: marked as this process's in one
     /// statement. One whose row does not read back is marked too and left out, so that it is looked at once and holds
     /// nobody else up.
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
-    /// Adopts started, unanswered actions of processes whose lease was last renewed before `dead_before_us`. The
-    /// adopter asks; it never sends them again.
-    fn adopt(&self, me: ProcessId, dead_before_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
+    /// Adopts started, unanswered actions of processes that have not renewed their lease for `dead_after_ms`
+    /// milliseconds of the store's clock ([`Store::renew_lease`]). The adopter asks; it never sends them again.
+    fn adopt(
+        &self,
+        me: ProcessId,
+        now_us: i64,
+        dead_after_ms: i64,
+        most: u32,
+    ) -> Result<Vec<DueAction>, StoreError>;
     /// Which process has started an action; none if nobody has, or if it is answered.
     fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
     /// Orders whose deadline has passed.

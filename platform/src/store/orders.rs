@@ -1,12 +1,15 @@
 //! Orders, guarded by version, and the two claims that an order holds: its bill and its insured person.
 
+use std::collections::HashMap;
+
 use diesel::dsl::min;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, OrderId, TenantId};
 use schema::seal::Lookup;
 
-use super::conn::{Conn, NotWritten, moved_unless, on, statement};
+use super::batch::{all, any, batched};
+use super::conn::{Conn, NotWritten, on};
 use super::tables::{open_order, orders, person_claim};
 use super::values::{Hash, Id, from_doc, to_doc};
 use super::{OrderWrite, StoreError, tenants};
@@ -34,166 +37,189 @@ const fn place_word(place: Place) -> &'static str {
     }
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = orders, treat_none_as_default_value = false)]
-struct New<'a> {
-    tenant: Id,
-    id: Id,
-    version: i64,
-    state: &'a str,
-    place: &'a str,
-    institution: &'a str,
-    bill: Id,
-    payer: Id,
-    binding: Option<Id>,
-    person: Option<Hash>,
-    amount: i64,
-    deadline_at_us: Option<i64>,
-    created_at_us: i64,
-    updated_at_us: i64,
-    trace_id: Option<&'a str>,
-    doc: &'a str,
+batched! {
+    /// A new order.
+    New<'a> inserts "orders" {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        version: i64 as BigInt,
+        state: &'a str as Text,
+        place: &'a str as Text,
+        institution: &'a str as Text,
+        bill: Id as Binary,
+        payer: Id as Binary,
+        binding: Option<Id> as Nullable<Binary>,
+        person: Option<Hash> as Nullable<Binary>,
+        amount: i64 as BigInt,
+        deadline_at_us: Option<i64> as Nullable<BigInt>,
+        created_at_us: i64 as BigInt,
+        updated_at_us: i64 as BigInt,
+        trace_id: Option<&'a str> as Nullable<Text>,
+        doc: String as Text,
+    } "ON CONFLICT DO NOTHING"
 }
 
-statement! {
-    /// Writes a decided order over the version that was decided upon.
-    Advance<'a> {
-        "UPDATE orders SET version = " version: i64 as BigInt;
-        ", state = " state: &'a str as Text;
-        ", place = " place: &'a str as Text;
-        ", deadline_at_us = " deadline_at_us: Option<i64> as Nullable<BigInt>;
-        ", updated_at_us = " updated_at_us: i64 as BigInt;
-        ", doc = " doc: &'a str as Text;
-        " WHERE tenant = " tenant: Id as Binary;
-        " AND id = " id: Id as Binary;
-        " AND version = " before: i64 as BigInt;
-    }
+batched! {
+    /// A decided order over the version that was decided upon.
+    Advance<'a> runs "UPDATE orders SET version = c.version, state = c.state, place = c.place, \
+        deadline_at_us = c.deadline_at_us, updated_at_us = c.updated_at_us, doc = c.doc FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        before: i64 as BigInt,
+        version: i64 as BigInt,
+        state: &'a str as Text,
+        place: &'a str as Text,
+        deadline_at_us: Option<i64> as Nullable<BigInt>,
+        updated_at_us: i64 as BigInt,
+        doc: String as Text,
+    } " WHERE orders.tenant = c.tenant AND orders.id = c.id AND orders.version = c.before"
 }
 
-/// Writes an order over version `before` (0: it is new); it is no longer at that version: moved.
-pub(super) fn write(conn: &mut Conn, write: &OrderWrite) -> Result<(), NotWritten> {
-    let OrderWrite { before, after, trace_id, .. } = write;
-    let before = *before;
-    let doc = to_doc(after)?;
-    let place = after.state.place();
-    if before > 0 {
-        let update = Advance {
+batched! {
+    /// A bill that is taken for an order.
+    TakeBill inserts "open_order" {
+        tenant: Id as Binary,
+        bill: Id as Binary,
+        order_id: Id as Binary,
+    } "ON CONFLICT DO NOTHING"
+}
+
+batched! {
+    /// A bill that its order gives up.
+    LeaveBill runs "DELETE FROM open_order WHERE (tenant, bill, order_id) IN (SELECT c.tenant, c.bill, c.order_id FROM " {
+        tenant: Id as Binary,
+        bill: Id as Binary,
+        order_id: Id as Binary,
+    } ")"
+}
+
+batched! {
+    /// An insured person who is taken for an order.
+    TakePerson inserts "person_claim" {
+        tenant: Id as Binary,
+        person: Hash as Binary,
+        order_id: Id as Binary,
+    } "ON CONFLICT DO NOTHING"
+}
+
+batched! {
+    /// An insured person whom their order gives up.
+    LeavePerson runs "DELETE FROM person_claim WHERE (tenant, person, order_id) IN \
+        (SELECT c.tenant, c.person, c.order_id FROM " {
+        tenant: Id as Binary,
+        person: Hash as Binary,
+        order_id: Id as Binary,
+    } ")"
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    new: Vec<New<'a>>,
+    advance: Vec<Advance<'a>>,
+    take_bill: Vec<TakeBill>,
+    leave_bill: Vec<LeaveBill>,
+    take_person: Vec<TakePerson>,
+    leave_person: Vec<LeavePerson>,
+}
+
+impl<'a> Lot<'a> {
+    /// A decided order over version `before` (0: it is new).
+    pub(super) fn order(&mut self, write: &'a OrderWrite) -> Result<(), StoreError> {
+        let OrderWrite { before, after, trace_id, .. } = write;
+        let doc = to_doc(after)?;
+        let place = after.state.place();
+        if *before > 0 {
+            self.advance.push(Advance {
+                tenant: after.tenant.into(),
+                id: after.id.into(),
+                before: *before,
+                version: after.version,
+                state: place.word(),
+                place: place_word(place),
+                deadline_at_us: after.deadline_at_us,
+                updated_at_us: after.updated_at_us,
+                doc,
+            });
+            return Ok(());
+        }
+        let insured = after.insured.as_ref();
+        self.new.push(New {
+            tenant: after.tenant.into(),
+            id: after.id.into(),
             version: after.version,
             state: place.word(),
             place: place_word(place),
+            institution: after.bill.institution.as_str(),
+            bill: after.bill.id.into(),
+            payer: after.payer.into(),
+            binding: insured.map(|insured| insured.binding.into()),
+            person: insured.map(|insured| (&insured.person).into()),
+            amount: after.bill.amount.get(),
             deadline_at_us: after.deadline_at_us,
+            created_at_us: after.created_at_us,
             updated_at_us: after.updated_at_us,
-            doc: &doc,
-            tenant: after.tenant.into(),
-            id: after.id.into(),
-            before,
-        };
-        return moved_unless(on!(conn, c => update.execute(c))?);
+            trace_id: trace_id.as_deref(),
+            doc,
+        });
+        Ok(())
     }
-    let insured = after.insured.as_ref();
-    let row = New {
-        tenant: after.tenant.into(),
-        id: after.id.into(),
-        version: after.version,
-        state: place.word(),
-        place: place_word(place),
-        institution: after.bill.institution.as_str(),
-        bill: after.bill.id.into(),
-        payer: after.payer.into(),
-        binding: insured.map(|insured| insured.binding.into()),
-        person: insured.map(|insured| (&insured.person).into()),
-        amount: after.bill.amount.get(),
-        deadline_at_us: after.deadline_at_us,
-        created_at_us: after.created_at_us,
-        updated_at_us: after.updated_at_us,
-        trace_id: trace_id.as_deref(),
-        doc: &doc,
-    };
-    moved_unless(on!(conn, c => diesel::insert_into(orders::table).values(&row).on_conflict_do_nothing().execute(c))?)
-}
 
-// ——— claims ———
-
-#[derive(Insertable)]
-#[diesel(table_name = open_order)]
-struct NewOpenOrder {
-    tenant: Id,
-    bill: Id,
-    order_id: Id,
-}
-
-/// Takes a bill for an order; another holds it: moved.
-pub(super) fn take_bill(conn: &mut Conn, tenant: TenantId, bill: BillId, order: OrderId) -> Result<(), NotWritten> {
-    let row = NewOpenOrder { tenant: tenant.into(), bill: bill.into(), order_id: order.into() };
-    moved_unless(on!(conn, c => diesel::insert_into(open_order::table)
-        .values(&row)
-        .on_conflict_do_nothing()
-        .execute(c))?)
-}
-
-/// Gives a bill up; nothing happens if the order did not hold it.
-pub(super) fn leave_bill(conn: &mut Conn, tenant: TenantId, bill: BillId, order: OrderId) -> Result<(), NotWritten> {
-    on!(conn, c => diesel::delete(open_order::table)
-        .filter(open_order::tenant.eq(Id::from(tenant)))
-        .filter(open_order::bill.eq(Id::from(bill)))
-        .filter(open_order::order_id.eq(Id::from(order)))
-        .execute(c))?;
-    Ok(())
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = person_claim)]
-struct NewPersonClaim {
-    tenant: Id,
-    person: Hash,
-    order_id: Id,
-}
-
-/// Takes an insured person for an order; another holds them: moved.
-pub(super) fn take_person(
-    conn: &mut Conn,
-    tenant: TenantId,
-    person: &Lookup,
-    order: OrderId,
-) -> Result<(), NotWritten> {
-    let row = NewPersonClaim { tenant: tenant.into(), person: person.into(), order_id: order.into() };
-    let taken = on!(conn, c => diesel::insert_into(person_claim::table)
-        .values(&row)
-        .on_conflict_do_nothing()
-        .execute(c))?;
-    if taken == 0 && person_held_by(conn, tenant, person)? != Some(order) {
-        return Err(NotWritten::Moved);
+    /// Takes a bill for an order (`true`) or gives it up.
+    pub(super) fn bill(&mut self, tenant: TenantId, bill: BillId, order: OrderId, takes: bool) {
+        let (tenant, bill, order_id) = (tenant.into(), bill.into(), order.into());
+        match takes {
+            true => self.take_bill.push(TakeBill { tenant, bill, order_id }),
+            false => self.leave_bill.push(LeaveBill { tenant, bill, order_id }),
+        }
     }
-    Ok(())
+
+    /// Takes an insured person for an order (`true`) or gives them up.
+    pub(super) fn person(&mut self, tenant: TenantId, person: &Lookup, order: OrderId, takes: bool) {
+        let (tenant, person, order_id) = (tenant.into(), person.into(), order.into());
+        match takes {
+            true => self.take_person.push(TakePerson { tenant, person, order_id }),
+            false => self.leave_person.push(LeavePerson { tenant, person, order_id }),
+        }
+    }
+
+    /// Writes it; moved if an order is at another version, or another order holds a bill or a person.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.advance, conn)?;
+        all(&self.new, conn)?;
+        any(&self.leave_bill, conn)?;
+        all(&self.take_bill, conn)?;
+        any(&self.leave_person, conn)?;
+        match all(&self.take_person, conn) {
+            Err(NotWritten::Moved) => self.persons_are_ours(conn),
+            written => written,
+        }
+    }
+
+    /// Someone was held already: by the very order that takes them is as good.
+    fn persons_are_ours(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        for TakePerson { tenant, person, order_id } in &self.take_person {
+            let held = persons_held_by(conn, (*tenant).into(), &[(*person).into()])?;
+            if held.get(&(*person).into()) != Some(&(*order_id).into()) {
+                return Err(NotWritten::Moved);
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Gives an insured person up; nothing happens if the order did not hold them.
-pub(super) fn leave_person(
+/// Which orders hold these insured persons.
+pub(super) fn persons_held_by(
     conn: &mut Conn,
     tenant: TenantId,
-    person: &Lookup,
-    order: OrderId,
-) -> Result<(), NotWritten> {
-    on!(conn, c => diesel::delete(person_claim::table)
+    persons: &[Lookup],
+) -> Result<HashMap<Lookup, OrderId>, StoreError> {
+    let found: Vec<(Hash, Id)> = on!(conn, c => person_claim::table
         .filter(person_claim::tenant.eq(Id::from(tenant)))
-        .filter(person_claim::person.eq(Hash::from(person)))
-        .filter(person_claim::order_id.eq(Id::from(order)))
-        .execute(c))?;
-    Ok(())
-}
-
-pub(super) fn person_held_by(
-    conn: &mut Conn,
-    tenant: TenantId,
-    person: &Lookup,
-) -> Result<Option<OrderId>, StoreError> {
-    let found: Option<Id> = on!(conn, c => person_claim::table
-        .filter(person_claim::tenant.eq(Id::from(tenant)))
-        .filter(person_claim::person.eq(Hash::from(person)))
-        .select(person_claim::order_id)
-        .get_result(c)
-        .optional())?;
-    Ok(found.map(OrderId::from))
+        .filter(person_claim::person.eq_any(persons.iter().map(Hash::from)))
+        .select((person_claim::person, person_claim::order_id))
+        .load(c))?;
+    Ok(found.into_iter().map(|(person, order)| (person.into(), order.into())).collect())
 }
 
 /// Every bill that is held: (bill, order).
@@ -238,25 +264,30 @@ pub(super) fn one(conn: &mut Conn, tenant: TenantId, id: OrderId) -> Result<Opti
     doc.map(|doc| from_doc(&format!("order {id}"), &doc)).transpose()
 }
 
-/// One order with the trace id of whoever opened it.
-pub(super) fn traced(
+/// Orders by id, each with the trace id of whoever opened it.
+pub(super) fn many(
     conn: &mut Conn,
     tenant: TenantId,
-    id: OrderId,
-) -> Result<Option<(Order, Option<String>)>, StoreError> {
-    let found: Option<(String, Option<String>)> = on!(conn, c => orders::table
+    ids: &[OrderId],
+) -> Result<HashMap<OrderId, (Order, Option<String>)>, StoreError> {
+    let found: Vec<(Id, String, Option<String>)> = on!(conn, c => orders::table
         .filter(orders::tenant.eq(Id::from(tenant)))
-        .filter(orders::id.eq(Id::from(id)))
-        .select((orders::doc, orders::trace_id))
-        .get_result(c)
-        .optional())?;
-    found.map(|(doc, trace_id)| Ok((from_doc(&format!("order {id}"), &doc)?, trace_id))).transpose()
+        .filter(orders::id.eq_any(ids.iter().copied().map(Id::from)))
+        .select((orders::id, orders::doc, orders::trace_id))
+        .load(c))?;
+    found
+        .into_iter()
+        .map(|(id, doc, trace_id)| {
+            let id = OrderId::from(id);
+            Ok((id, (from_doc(&format!("order {id}"), &doc)?, trace_id)))
+        })
+        .collect()
 }
 
 /// One order, whichever tenant's, with the trace id of whoever opened it.
 pub(super) fn anywhere(conn: &mut Conn, id: OrderId) -> Result<Option<(Order, Option<String>)>, StoreError> {
     for tenant in tenants::ids(conn)? {
-        if let Some(found) = traced(conn, tenant.into(), id)? {
+        if let Some(found) = many(conn, tenant.into(), &[id])?.remove(&id) {
             return Ok(Some(found));
         }
     }

@@ -1,11 +1,13 @@
 //! Logins, bindings, visit cards.
 
+use std::collections::HashMap;
+
 use diesel::dsl::not;
 use diesel::prelude::*;
 use schema::ids::{BindingId, ChannelUserId, InstitutionCode, TenantId};
 use schema::seal::{Lookup, Sealed};
 
-use super::conn::{Conn, Tx, on};
+use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{binding, channel_user, person_insurance, visit_card};
 use super::values::{Hash, Id, parsed};
 use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, StoreError, VisitCardRow, answers};
@@ -198,7 +200,7 @@ pub(super) fn put_binding(
 
 fn answered(tx: &mut Tx<'_>, tenant: TenantId, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError> {
     match answer {
-        Some((key, response)) => Ok(answers::keep(tx, tenant, key, None, response)?),
+        Some((key, response)) => answers::keep(tx, tenant, key, response),
         None => Ok(true),
     }
 }
@@ -217,21 +219,58 @@ pub(super) fn binding(conn: &mut Conn, tenant: TenantId, id: BindingId) -> Resul
 pub(super) fn binding_facts(
     conn: &mut Conn,
     tenant: TenantId,
-    id: BindingId,
-) -> Result<Option<BindingFacts>, StoreError> {
-    let found: Option<(i64, i16, bool, bool, Hash)> = on!(conn, c => binding::table
+    ids: &[BindingId],
+) -> Result<HashMap<BindingId, BindingFacts>, StoreError> {
+    type Row = (Id, i64, i16, bool, bool, Hash);
+    let found: Vec<Row> = on!(conn, c => binding::table
         .filter(binding::tenant.eq(Id::from(tenant)))
-        .filter(binding::id.eq(Id::from(id)))
-        .select((binding::epoch, binding::level, binding::frozen, binding::unbound, binding::person))
-        .get_result(c)
-        .optional())?;
-    Ok(found.map(|(epoch, level, frozen, unbound, person)| BindingFacts {
-        id,
-        epoch,
-        level,
-        frozen: frozen || unbound,
-        person: person.into(),
-    }))
+        .filter(binding::id.eq_any(ids.iter().copied().map(Id::from)))
+        .select((
+            binding::id,
+            binding::epoch,
+            binding::level,
+            binding::frozen,
+            binding::unbound,
+            binding::person,
+        ))
+        .load(c))?;
+    Ok(found
+        .into_iter()
+        .map(|(id, epoch, level, frozen, unbound, person)| {
+            let id = BindingId::from(id);
+            (id, BindingFacts { id, epoch, level, frozen: frozen || unbound, person: person.into() })
+        })
+        .collect())
+}
+
+/// Bindings under which insured money is let go in a batch: they stay as they were seen until it is committed.
+#[derive(Default)]
+pub(super) struct Guards(Vec<(Id, Id, i64)>);
+
+impl Guards {
+    /// A binding and the epoch at which it was seen.
+    pub(super) fn guard(&mut self, tenant: TenantId, id: BindingId, epoch: i64) {
+        self.0.push((tenant.into(), id.into(), epoch));
+    }
+
+    /// Holds them; moved if one is at another epoch.
+    ///
+    /// SQLite: nobody else writes meanwhile. PostgreSQL: shared row locks, in one order for every process.
+    pub(super) fn hold(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let rows = binding::table
+            .filter(binding::tenant.eq_any(self.0.iter().map(|(tenant, ..)| *tenant)))
+            .filter(binding::id.eq_any(self.0.iter().map(|(_, id, _)| *id)))
+            .order(binding::id);
+        let columns = (binding::tenant, binding::id, binding::epoch);
+        let found: Vec<(Id, Id, i64)> = match conn {
+            Conn::Sqlite(c) => rows.select(columns).load(c)?,
+            Conn::Postgres(c) => rows.select(columns).for_share().load(&mut **c)?,
+        };
+        if self.0.iter().all(|seen| found.contains(seen)) { Ok(()) } else { Err(NotWritten::Moved) }
+    }
 }
 
 pub(super) fn bindings_of(

@@ -2,63 +2,78 @@
 
 use diesel::dsl::{count_star, exists, max, not};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{EventId, OrderId, TenantId};
 
-use super::conn::{Conn, NotWritten, Tx, on, statement};
+use super::batch::{all, any, batched};
+use super::conn::{Conn, NotWritten, on};
 use super::tables::{history, record};
 use super::values::{Id, from_doc, to_doc};
 use super::{HistoryRow, OrderWrite, StoreError, Unpublished};
 
-#[derive(Insertable)]
-#[diesel(table_name = history, treat_none_as_default_value = false)]
-struct NewHistory<'a> {
-    tenant: Id,
-    order_id: Id,
-    version: i64,
-    event_id: Id,
-    at_us: i64,
-    event: &'a str,
-    from_state: Option<&'a str>,
-    to_state: &'a str,
-    doc: &'a str,
+batched! {
+    /// What was decided; one row an event.
+    NewHistory<'a> inserts "history" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        version: i64 as BigInt,
+        event_id: Id as Binary,
+        at_us: i64 as BigInt,
+        event: &'a str as Text,
+        from_state: Option<&'a str> as Nullable<Text>,
+        to_state: &'a str as Text,
+        doc: &'a str as Text,
+    } ""
 }
 
-#[derive(Insertable)]
-#[diesel(table_name = record, treat_none_as_default_value = false)]
-struct NewRecord<'a> {
-    tenant: Id,
-    order_id: Id,
-    sequence: i64,
-    published: bool,
-    doc: &'a str,
+batched! {
+    /// What is to be published of it.
+    NewRecord inserts "record" {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        sequence: i64 as BigInt,
+        published: bool as Bool,
+        doc: String as Text,
+    } ""
 }
 
-/// Writes both rows; the event was written before: moved.
-pub(super) fn insert(conn: &mut Conn, write: &OrderWrite) -> Result<(), NotWritten> {
-    let order = &write.after;
-    let history_row = NewHistory {
-        tenant: order.tenant.into(),
-        order_id: order.id.into(),
-        version: order.version,
-        event_id: write.event_id.into(),
-        at_us: order.updated_at_us,
-        event: write.event,
-        from_state: write.from,
-        to_state: order.state.place().word(),
-        doc: &write.event_doc,
-    };
-    on!(conn, c => diesel::insert_into(history::table).values(&history_row).execute(c))?;
-    let doc = to_doc(&write.record)?;
-    let record_row = NewRecord {
-        tenant: order.tenant.into(),
-        order_id: order.id.into(),
-        sequence: write.record.sequence,
-        published: false,
-        doc: &doc,
-    };
-    on!(conn, c => diesel::insert_into(record::table).values(&record_row).execute(c))?;
-    Ok(())
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    history: Vec<NewHistory<'a>>,
+    records: Vec<NewRecord>,
+}
+
+impl<'a> Lot<'a> {
+    /// Both rows of a decision.
+    pub(super) fn decision(&mut self, write: &'a OrderWrite) -> Result<(), StoreError> {
+        let order = &write.after;
+        self.history.push(NewHistory {
+            tenant: order.tenant.into(),
+            order_id: order.id.into(),
+            version: order.version,
+            event_id: write.event_id.into(),
+            at_us: order.updated_at_us,
+            event: write.event,
+            from_state: write.from,
+            to_state: order.state.place().word(),
+            doc: &write.event_doc,
+        });
+        self.records.push(NewRecord {
+            tenant: order.tenant.into(),
+            order_id: order.id.into(),
+            sequence: write.record.sequence,
+            published: false,
+            doc: to_doc(&write.record)?,
+        });
+        Ok(())
+    }
+
+    /// Writes it; an event that was written before: moved.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.history, conn)?;
+        all(&self.records, conn)
+    }
 }
 
 /// Whether any of these events was written.
@@ -113,24 +128,27 @@ pub(super) fn unpublished(conn: &mut Conn, most: u32) -> Result<Vec<Unpublished>
         .collect())
 }
 
-statement! {
-    /// Marks one record published.
-    MarkPublished {
-        "UPDATE record SET published = TRUE WHERE NOT published AND tenant = " tenant: Id as Binary;
-        " AND order_id = " order: Id as Binary;
-        " AND sequence = " sequence: i64 as BigInt;
-    }
+batched! {
+    /// A record that was published.
+    Published runs "UPDATE record SET published = TRUE FROM " {
+        tenant: Id as Binary,
+        order_id: Id as Binary,
+        sequence: i64 as BigInt,
+    } " WHERE NOT record.published AND record.tenant = c.tenant AND record.order_id = c.order_id \
+        AND record.sequence = c.sequence"
 }
 
-/// Marks records published, in the caller's one transaction.
-///
-/// SQLite: one prepared statement per row costs less than one long statement per batch, which is never prepared twice.
-pub(super) fn mark_published(tx: &mut Tx<'_>, records: &[(TenantId, OrderId, i64)]) -> Result<(), StoreError> {
-    for (tenant, order, sequence) in records {
-        let mark = MarkPublished { tenant: (*tenant).into(), order: (*order).into(), sequence: *sequence };
-        on!(tx, c => mark.execute(c))?;
-    }
-    Ok(())
+/// Marks records published.
+pub(super) fn mark_published(conn: &mut Conn, records: &[(TenantId, OrderId, i64)]) -> Result<(), NotWritten> {
+    let rows: Vec<Published> = records
+        .iter()
+        .map(|(tenant, order, sequence)| Published {
+            tenant: (*tenant).into(),
+            order_id: (*order).into(),
+            sequence: *sequence,
+        })
+        .collect();
+    any(&rows, conn)
 }
 
 /// How many records each order of an id range has, and the highest number among them.

@@ -1,58 +1,85 @@
 //! Refunds.
 
+use std::collections::HashMap;
+
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use schema::ids::{InstitutionCode, OrderId, RefundId, TenantId};
 
 use super::StoreError;
+use super::batch::{all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::refund;
 use super::values::{Id, from_doc, to_doc, to_word};
 use crate::domain::refund::Refund;
 
-#[derive(Insertable, AsChangeset)]
-#[diesel(table_name = refund, primary_key(tenant, id))]
-#[diesel(treat_none_as_default_value = false, treat_none_as_null = true)]
-struct Stored<'a> {
-    tenant: Id,
-    id: Id,
-    order_id: Id,
-    institution: &'a str,
-    refund_no: Option<&'a str>,
-    kind: String,
-    state: &'a str,
-    amount: i64,
-    created_at_us: i64,
-    doc: &'a str,
+batched! {
+    /// A refund as it is now. What guards it is its order's version, which every refund is decided under.
+    Put<'a> inserts "refund" {
+        tenant: Id as Binary,
+        id: Id as Binary,
+        order_id: Id as Binary,
+        institution: &'a str as Text,
+        refund_no: Option<&'a str> as Nullable<Text>,
+        kind: String as Text,
+        state: &'a str as Text,
+        amount: i64 as BigInt,
+        created_at_us: i64 as BigInt,
+        doc: String as Text,
+    } "ON CONFLICT (tenant, id) DO UPDATE SET refund_no = excluded.refund_no, kind = excluded.kind, \
+        state = excluded.state, amount = excluded.amount, doc = excluded.doc"
 }
 
-/// Writes a refund as it is now; its institution's number belongs to another: moved.
-/// What guards it is its order's version, which every refund is decided under.
-pub(super) fn put(
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a>(Vec<Put<'a>>);
+
+impl<'a> Lot<'a> {
+    /// A refund as it is now.
+    pub(super) fn refund(
+        &mut self,
+        tenant: TenantId,
+        institution: &'a InstitutionCode,
+        refund: &'a Refund,
+    ) -> Result<(), StoreError> {
+        self.0.push(Put {
+            tenant: tenant.into(),
+            id: refund.id.into(),
+            order_id: refund.order.into(),
+            institution: institution.as_str(),
+            refund_no: refund.refund_no.as_deref(),
+            kind: to_word(refund.kind)?,
+            state: refund.state.word(),
+            amount: refund.amount.get(),
+            created_at_us: refund.created_at_us,
+            doc: to_doc(refund)?,
+        });
+        Ok(())
+    }
+
+    /// Writes it; an institution's number that belongs to another refund: moved.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.0, conn)
+    }
+}
+
+/// The refunds of these orders, each order's oldest first.
+pub(super) fn of_many(
     conn: &mut Conn,
     tenant: TenantId,
-    institution: &InstitutionCode,
-    refund: &Refund,
-) -> Result<(), NotWritten> {
-    let doc = to_doc(refund)?;
-    let row = Stored {
-        tenant: tenant.into(),
-        id: refund.id.into(),
-        order_id: refund.order.into(),
-        institution: institution.as_str(),
-        refund_no: refund.refund_no.as_deref(),
-        kind: to_word(refund.kind)?,
-        state: refund.state.word(),
-        amount: refund.amount.get(),
-        created_at_us: refund.created_at_us,
-        doc: &doc,
-    };
-    on!(conn, c => diesel::insert_into(refund::table)
-        .values(&row)
-        .on_conflict((refund::tenant, refund::id))
-        .do_update()
-        .set(&row)
-        .execute(c))?;
-    Ok(())
+    orders: &[OrderId],
+) -> Result<HashMap<OrderId, Vec<Refund>>, StoreError> {
+    let docs: Vec<String> = on!(conn, c => refund::table
+        .filter(refund::tenant.eq(Id::from(tenant)))
+        .filter(refund::order_id.eq_any(orders.iter().copied().map(Id::from)))
+        .order((refund::created_at_us, refund::id))
+        .select(refund::doc)
+        .load(c))?;
+    let mut of: HashMap<OrderId, Vec<Refund>> = HashMap::new();
+    for refund in read_all(docs)? {
+        of.entry(refund.order).or_default().push(refund);
+    }
+    Ok(of)
 }
 
 fn read_all(docs: Vec<String>) -> Result<Vec<Refund>, StoreError> {

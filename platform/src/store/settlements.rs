@@ -1,15 +1,17 @@
 //! The insurance leg as rows: what every 2207 is told, what the bureau settled, and what undid it (design.md §7).
 //! None of them is ever changed: a settlement is answered by its undo.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text};
 use schema::ids::{OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::Sealed;
 use schema::split::Split;
 
+use super::batch::{all, any, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{
     settlement, settlement_amount, settlement_fund, settlement_input, settlement_text, settlement_undo,
@@ -26,14 +28,241 @@ const ORIGIN: &str = "platform";
 /// 退费结算标志 of what counts; 2207's own answer need not say so.
 const NOT_REFUNDED: &str = "0";
 
+batched! {
+    /// What a 2207 is told.
+    NewInput<'a> inserts "settlement_input" {
+        tenant: Id as Binary,
+        msgid: &'a str as Text,
+        order_id: Id as Binary,
+        price_number: i64 as BigInt,
+        psn_no: Hash as Binary,
+        insutype: &'a str as Text,
+        insuplc_admdvs: &'a str as Text,
+        mdtrt_cert_type: &'a str as Text,
+        mdtrt_cert_no: Hash as Binary,
+        med_type: &'a str as Text,
+        psn_setlway: &'a str as Text,
+        acct_used_flag: bool as Bool,
+        mdtrt_id: &'a str as Text,
+        chrg_bchno: &'a str as Text,
+        invono: &'a str as Text,
+        medfee_sumamt: i64 as BigInt,
+        fulamt_ownpay_amt: i64 as BigInt,
+        overlmt_selfpay: i64 as BigInt,
+        preselfpay_amt: i64 as BigInt,
+        inscp_scp_amt: i64 as BigInt,
+        sealed: &'a [u8] as Binary,
+    } ""
+}
+
+batched! {
+    /// A settlement that is not known yet.
+    NewSettlement<'a> inserts "settlement" {
+        tenant: Id as Binary,
+        setl_id: &'a str as Text,
+        order_id: Id as Binary,
+        origin: &'a str as Text,
+        refd_setl_flag: &'a str as Text,
+        msgid: &'a str as Text,
+        inf_refmsgid: &'a str as Text,
+        mdtrt_id: &'a str as Text,
+        insutype: &'a str as Text,
+        setl_time_us: i64 as BigInt,
+        clr_type: &'a str as Text,
+        clr_way: &'a str as Text,
+        clr_optins: &'a str as Text,
+        fund: i64 as BigInt,
+        other_funds: i64 as BigInt,
+        account_own: i64 as BigInt,
+        account_mulaid: i64 as BigInt,
+        hospital: i64 as BigInt,
+        cash: i64 as BigInt,
+        reply: &'a [u8] as Binary,
+    } "ON CONFLICT DO NOTHING"
+}
+
+batched! {
+    /// An amount of `setlinfo`.
+    NewAmount<'a> inserts "settlement_amount" {
+        tenant: Id as Binary,
+        setl_id: &'a str as Text,
+        name: &'a str as Text,
+        amount: i64 as BigInt,
+    } ""
+}
+
+batched! {
+    /// A kind, flag or ratio of `setlinfo`.
+    NewText<'a> inserts "settlement_text" {
+        tenant: Id as Binary,
+        setl_id: &'a str as Text,
+        name: &'a str as Text,
+        value: &'a str as Text,
+    } ""
+}
+
+batched! {
+    /// A row of `setldetail`.
+    NewFund<'a> inserts "settlement_fund" {
+        tenant: Id as Binary,
+        setl_id: &'a str as Text,
+        line: i32 as Integer,
+        fund_pay_type: &'a str as Text,
+        fund_pay_type_name: &'a str as Text,
+        inscp_scp_amt: i64 as BigInt,
+        crt_payb_lmt_amt: i64 as BigInt,
+        fund_payamt: i64 as BigInt,
+        setl_proc_info: &'a str as Text,
+    } ""
+}
+
+batched! {
+    /// What undid a settlement. A known undo stays as it was first told.
+    NewUndo<'a> inserts "settlement_undo" {
+        tenant: Id as Binary,
+        setl_id: &'a str as Text,
+        order_id: Id as Binary,
+        undo_setl_id: Option<&'a str> as Nullable<Text>,
+        msgid: Option<&'a str> as Nullable<Text>,
+        inf_refmsgid: Option<&'a str> as Nullable<Text>,
+        setl_time_us: i64 as BigInt,
+    } "ON CONFLICT DO NOTHING"
+}
+
+/// What a batch writes here.
+#[derive(Default)]
+pub(super) struct Lot<'a> {
+    inputs: Vec<NewInput<'a>>,
+    settlements: Vec<NewSettlement<'a>>,
+    amounts: Vec<NewAmount<'a>>,
+    texts: Vec<NewText<'a>>,
+    funds: Vec<NewFund<'a>>,
+    undos: Vec<NewUndo<'a>>,
+}
+
+impl<'a> Lot<'a> {
+    /// What a 2207 is told, before it goes out.
+    pub(super) fn input(&mut self, order: &'a Order, msgid: &'a str) -> Result<(), StoreError> {
+        let price = order.price.as_ref();
+        let Some((number, inputs)) = price.and_then(|price| Some((price.number, price.inputs.as_ref()?))) else {
+            return Err(StoreError::Damaged(format!("order {} settles without 2207's inputs", order.id)));
+        };
+        self.inputs.push(NewInput {
+            tenant: order.tenant.into(),
+            msgid,
+            order_id: order.id.into(),
+            price_number: i64::from(number),
+            psn_no: (&inputs.psn_no).into(),
+            insutype: &inputs.insutype,
+            insuplc_admdvs: &inputs.insuplc_admdvs,
+            mdtrt_cert_type: &inputs.mdtrt_cert_type,
+            mdtrt_cert_no: (&inputs.mdtrt_cert_no).into(),
+            med_type: &inputs.med_type,
+            psn_setlway: &inputs.psn_setlway,
+            acct_used_flag: inputs.acct_used,
+            mdtrt_id: &inputs.mdtrt_id,
+            chrg_bchno: &inputs.chrg_bchno,
+            invono: &inputs.invono,
+            medfee_sumamt: inputs.echoed.medfee_sumamt.get(),
+            fulamt_ownpay_amt: inputs.echoed.fulamt_ownpay_amt.get(),
+            overlmt_selfpay: inputs.echoed.overlmt_selfpay.get(),
+            preselfpay_amt: inputs.echoed.preselfpay_amt.get(),
+            inscp_scp_amt: inputs.echoed.inscp_scp_amt.get(),
+            sealed: inputs.sealed.as_bytes(),
+        });
+        Ok(())
+    }
+
+    /// A settlement whole, which is not known yet.
+    pub(super) fn settlement(&mut self, order: &Order, came: &'a Settlement) {
+        let tenant = Id::from(order.tenant);
+        let setl_id = came.setl_id.as_str();
+        self.settlements.push(NewSettlement {
+            tenant,
+            setl_id,
+            order_id: order.id.into(),
+            origin: ORIGIN,
+            refd_setl_flag: came.texts.get("refd_setl_flag").map_or(NOT_REFUNDED, String::as_str),
+            msgid: &came.msgid,
+            inf_refmsgid: &came.inf_refmsgid,
+            mdtrt_id: &came.mdtrt_id,
+            insutype: &came.insutype,
+            setl_time_us: came.setl_time_us,
+            clr_type: &came.clearing.clr_type,
+            clr_way: &came.clearing.clr_way,
+            clr_optins: &came.clearing.clr_optins,
+            fund: came.split.fund_fen.get(),
+            other_funds: came.split.other_funds_fen.get(),
+            account_own: came.split.account_own_fen.get(),
+            account_mulaid: came.split.account_mulaid_fen.get(),
+            hospital: came.split.hospital_fen.get(),
+            cash: came.split.cash_fen.get(),
+            reply: came.reply.as_bytes(),
+        });
+        let amounts = came.amounts.iter();
+        self.amounts.extend(amounts.map(|(name, amount)| NewAmount { tenant, setl_id, name, amount: amount.get() }));
+        self.texts.extend(came.texts.iter().map(|(name, value)| NewText { tenant, setl_id, name, value }));
+        self.funds.extend((0_i32..).zip(&came.details).map(|(line, fund)| NewFund {
+            tenant,
+            setl_id,
+            line,
+            fund_pay_type: &fund.fund_pay_type,
+            fund_pay_type_name: &fund.fund_pay_type_name,
+            inscp_scp_amt: fund.inscp_scp_amt.get(),
+            crt_payb_lmt_amt: fund.crt_payb_lmt_amt.get(),
+            fund_payamt: fund.fund_payamt.get(),
+            setl_proc_info: &fund.setl_proc_info,
+        }));
+    }
+
+    /// What undid a settlement.
+    pub(super) fn undo(&mut self, order: &Order, setl_id: &'a str, undone: &'a Undone) {
+        self.undos.push(NewUndo {
+            tenant: order.tenant.into(),
+            setl_id,
+            order_id: order.id.into(),
+            undo_setl_id: Some(undone.undo_setl_id.as_str()).filter(|id| !id.is_empty()),
+            msgid: undone.msgid.as_deref(),
+            inf_refmsgid: undone.inf_refmsgid.as_deref(),
+            setl_time_us: undone.setl_time_us,
+        });
+    }
+
+    /// Writes it; the number of a 2207 was used before, or a settlement has become known meanwhile: moved.
+    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
+        all(&self.inputs, conn)?;
+        all(&self.settlements, conn)?;
+        all(&self.amounts, conn)?;
+        all(&self.texts, conn)?;
+        all(&self.funds, conn)?;
+        any(&self.undos, conn)
+    }
+}
+
+/// Those of these settlements that are known: a late answer after a question says nothing new.
+pub(super) fn known(conn: &mut Conn, tenant: TenantId, setl_ids: &[&str]) -> Result<HashSet<String>, StoreError> {
+    let found: Vec<String> = on!(conn, c => settlement::table
+        .filter(settlement::tenant.eq(Id::from(tenant)))
+        .filter(settlement::setl_id.eq_any(setl_ids))
+        .select(settlement::setl_id)
+        .load(c))?;
+    Ok(found.into_iter().collect())
+}
+
 // ——— what 2207 is told ———
 
-#[derive(Insertable, Queryable, Selectable)]
+/// The 2207 that is out, or would be, in this state.
+pub(super) fn sending(state: &State) -> Option<&str> {
+    match state.stood() {
+        State::Settling { msgid, .. } => Some(msgid),
+        _ => None,
+    }
+}
+
+#[derive(Queryable, Selectable)]
 #[diesel(table_name = settlement_input)]
 struct StoredInput {
-    tenant: Id,
     msgid: String,
-    order_id: Id,
     price_number: i64,
     psn_no: Hash,
     insutype: String,
@@ -52,48 +281,6 @@ struct StoredInput {
     preselfpay_amt: i64,
     inscp_scp_amt: i64,
     sealed: Vec<u8>,
-}
-
-/// The 2207 that is out, or would be, in this state.
-pub(super) fn sending(state: &State) -> Option<&str> {
-    match state.stood() {
-        State::Settling { msgid, .. } => Some(msgid),
-        _ => None,
-    }
-}
-
-/// Keeps what a 2207 is told, before it goes out. Its message's number was used before: moved, so that it is decided
-/// again under another.
-pub(super) fn insert_input(conn: &mut Conn, order: &Order, msgid: &str) -> Result<(), NotWritten> {
-    let price = order.price.as_ref();
-    let Some((number, inputs)) = price.and_then(|price| Some((price.number, price.inputs.as_ref()?))) else {
-        return Err(StoreError::Damaged(format!("order {} settles without 2207's inputs", order.id)).into());
-    };
-    let row = StoredInput {
-        tenant: order.tenant.into(),
-        msgid: msgid.to_owned(),
-        order_id: order.id.into(),
-        price_number: i64::from(number),
-        psn_no: (&inputs.psn_no).into(),
-        insutype: inputs.insutype.clone(),
-        insuplc_admdvs: inputs.insuplc_admdvs.clone(),
-        mdtrt_cert_type: inputs.mdtrt_cert_type.clone(),
-        mdtrt_cert_no: (&inputs.mdtrt_cert_no).into(),
-        med_type: inputs.med_type.clone(),
-        psn_setlway: inputs.psn_setlway.clone(),
-        acct_used_flag: inputs.acct_used,
-        mdtrt_id: inputs.mdtrt_id.clone(),
-        chrg_bchno: inputs.chrg_bchno.clone(),
-        invono: inputs.invono.clone(),
-        medfee_sumamt: inputs.echoed.medfee_sumamt.get(),
-        fulamt_ownpay_amt: inputs.echoed.fulamt_ownpay_amt.get(),
-        overlmt_selfpay: inputs.echoed.overlmt_selfpay.get(),
-        preselfpay_amt: inputs.echoed.preselfpay_amt.get(),
-        inscp_scp_amt: inputs.echoed.inscp_scp_amt.get(),
-        sealed: inputs.sealed.as_bytes().to_vec(),
-    };
-    on!(conn, c => diesel::insert_into(settlement_input::table).values(&row).execute(c))?;
-    Ok(())
 }
 
 /// What each 2207 of an order was told, oldest first.
@@ -140,121 +327,6 @@ pub(super) fn inputs_of(
 }
 
 // ——— settlements ———
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement, treat_none_as_default_value = false)]
-struct NewSettlement<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    order_id: Id,
-    origin: &'a str,
-    refd_setl_flag: &'a str,
-    msgid: &'a str,
-    inf_refmsgid: &'a str,
-    mdtrt_id: &'a str,
-    insutype: &'a str,
-    setl_time_us: i64,
-    clr_type: &'a str,
-    clr_way: &'a str,
-    clr_optins: &'a str,
-    fund: i64,
-    other_funds: i64,
-    account_own: i64,
-    account_mulaid: i64,
-    hospital: i64,
-    cash: i64,
-    reply: &'a [u8],
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_amount)]
-struct NewAmount<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    name: &'a str,
-    amount: i64,
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_text)]
-struct NewText<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    name: &'a str,
-    value: &'a str,
-}
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_fund)]
-struct NewFund<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    line: i32,
-    fund_pay_type: &'a str,
-    fund_pay_type_name: &'a str,
-    inscp_scp_amt: i64,
-    crt_payb_lmt_amt: i64,
-    fund_payamt: i64,
-    setl_proc_info: &'a str,
-}
-
-/// Keeps a settlement whole. One that is known (a late answer after a question) stays as it was first told.
-pub(super) fn insert(conn: &mut Conn, order: &Order, came: &Settlement) -> Result<(), NotWritten> {
-    let tenant = Id::from(order.tenant);
-    let setl_id = came.setl_id.as_str();
-    let row = NewSettlement {
-        tenant,
-        setl_id,
-        order_id: order.id.into(),
-        origin: ORIGIN,
-        refd_setl_flag: came.texts.get("refd_setl_flag").map_or(NOT_REFUNDED, String::as_str),
-        msgid: &came.msgid,
-        inf_refmsgid: &came.inf_refmsgid,
-        mdtrt_id: &came.mdtrt_id,
-        insutype: &came.insutype,
-        setl_time_us: came.setl_time_us,
-        clr_type: &came.clearing.clr_type,
-        clr_way: &came.clearing.clr_way,
-        clr_optins: &came.clearing.clr_optins,
-        fund: came.split.fund_fen.get(),
-        other_funds: came.split.other_funds_fen.get(),
-        account_own: came.split.account_own_fen.get(),
-        account_mulaid: came.split.account_mulaid_fen.get(),
-        hospital: came.split.hospital_fen.get(),
-        cash: came.split.cash_fen.get(),
-        reply: came.reply.as_bytes(),
-    };
-    let kept = on!(conn, c => diesel::insert_into(settlement::table)
-        .values(&row)
-        .on_conflict_do_nothing()
-        .execute(c))?;
-    if kept == 0 {
-        return Ok(());
-    }
-    for (name, amount) in &came.amounts {
-        let row = NewAmount { tenant, setl_id, name, amount: amount.get() };
-        on!(conn, c => diesel::insert_into(settlement_amount::table).values(&row).execute(c))?;
-    }
-    for (name, value) in &came.texts {
-        let row = NewText { tenant, setl_id, name, value };
-        on!(conn, c => diesel::insert_into(settlement_text::table).values(&row).execute(c))?;
-    }
-    for (line, fund) in (0_i32..).zip(&came.details) {
-        let row = NewFund {
-            tenant,
-            setl_id,
-            line,
-            fund_pay_type: &fund.fund_pay_type,
-            fund_pay_type_name: &fund.fund_pay_type_name,
-            inscp_scp_amt: fund.inscp_scp_amt.get(),
-            crt_payb_lmt_amt: fund.crt_payb_lmt_amt.get(),
-            fund_payamt: fund.fund_payamt.get(),
-            setl_proc_info: &fund.setl_proc_info,
-        };
-        on!(conn, c => diesel::insert_into(settlement_fund::table).values(&row).execute(c))?;
-    }
-    Ok(())
-}
 
 pub(super) fn reply(conn: &mut Conn, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, StoreError> {
     let found: Option<Vec<u8>> = on!(conn, c => settlement::table
@@ -385,33 +457,6 @@ fn funds_of(conn: &mut Conn, tenant: TenantId, setl_id: &str) -> Result<Vec<Fund
 }
 
 // ——— what was undone ———
-
-#[derive(Insertable)]
-#[diesel(table_name = settlement_undo, treat_none_as_default_value = false)]
-struct NewUndo<'a> {
-    tenant: Id,
-    setl_id: &'a str,
-    order_id: Id,
-    undo_setl_id: Option<&'a str>,
-    msgid: Option<&'a str>,
-    inf_refmsgid: Option<&'a str>,
-    setl_time_us: i64,
-}
-
-/// Keeps what undid a settlement. A known undo stays as it was first told.
-pub(super) fn insert_undo(conn: &mut Conn, order: &Order, setl_id: &str, undone: &Undone) -> Result<(), NotWritten> {
-    let row = NewUndo {
-        tenant: order.tenant.into(),
-        setl_id,
-        order_id: order.id.into(),
-        undo_setl_id: Some(undone.undo_setl_id.as_str()).filter(|id| !id.is_empty()),
-        msgid: undone.msgid.as_deref(),
-        inf_refmsgid: undone.inf_refmsgid.as_deref(),
-        setl_time_us: undone.setl_time_us,
-    };
-    on!(conn, c => diesel::insert_into(settlement_undo::table).values(&row).on_conflict_do_nothing().execute(c))?;
-    Ok(())
-}
 
 /// The undos of an id range of orders by the settlement that each undid.
 fn undos(

@@ -16,7 +16,8 @@ use platform::metrics::Metrics;
 use platform::metrics::counted::{self, Counted};
 use platform::parties::link::{Hub, Links};
 use platform::settings;
-use platform::store::sqlite::SqliteStore;
+use platform::store::sql::SqlStore;
+use platform::store::sqlite;
 use platform::store::{ChannelRow, InstitutionRow, Store, TenantRow};
 use reqwest::{Method, RequestBuilder};
 use schema::ids::{ChannelId, ChannelUserId, InstitutionCode, ProcessId, TenantId};
@@ -169,7 +170,7 @@ pub async fn hear(request: RequestBuilder) -> Said {
 const MASTER: [u8; 32] = [9; 32];
 pub const SESSION_KEY: [u8; 32] = [8; 32];
 
-fn city(store: &SqliteStore, clock: &SystemClock, number: u8, person: (&str, &str)) -> (City, Tenant) {
+fn city(store: &SqlStore, clock: &SystemClock, number: u8, person: (&str, &str)) -> (City, Tenant) {
     let id = TenantId::from_uuid(clock.fresh());
     let vault = Vault::derive(&MASTER, id, 0);
     let sealed = vault.seal(clock.nonce(), "parties", b"{}");
@@ -223,7 +224,7 @@ impl World {
         crate::trace::listen();
         let metrics = Arc::new(Metrics::new());
         let clock = Arc::new(SystemClock::new());
-        let store = SqliteStore::memory().expect("a store");
+        let store = sqlite::memory().expect("a store");
         let tenants = Arc::new(Tenants::default());
         let mut cities = Vec::new();
         for (number, person) in [(1, WANG), (2, LI)] {

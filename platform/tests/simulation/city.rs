@@ -15,7 +15,8 @@ use platform::journey::{Ground, Tenant, Tenants, bills, code, open, pay, people,
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::outbound::Outbound;
 use platform::settings;
-use platform::store::sqlite::SqliteStore;
+use platform::store::sql::SqlStore;
+use platform::store::sqlite;
 use platform::store::{CallerKey, ChannelRow, ChannelUserRow, InstitutionRow, Store, TenantRow, Unpublished};
 use sandbox::bureau::admin::{NewPerson, Registration};
 use sandbox::bureau::seal::Keys;
@@ -95,7 +96,7 @@ pub fn run(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
 pub(super) struct World {
     pub(super) clock: Arc<SimClock>,
     pub(super) outside: Arc<Outside>,
-    pub(super) store: Arc<SqliteStore>,
+    pub(super) store: Arc<SqlStore>,
     pub(super) tenant: TenantId,
     trouble: Trouble,
     /// Calls that one institution may have under way.
@@ -279,7 +280,7 @@ fn ended(order: &Order) -> bool {
 
 async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     let clock = SimClock::new(seed);
-    let store = SqliteStore::memory().expect("a store in memory");
+    let store = sqlite::memory().expect("a store in memory");
     let world = Arc::new(build(&clock, seed, weather, trouble, store));
     *world.process.lock().expect("one thread") = Some(Process::start(&world).await);
     tokio::spawn(Arc::clone(&world.outside).run());
@@ -325,7 +326,7 @@ async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     verdict(&world, in_time)
 }
 
-pub(super) fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble, store: SqliteStore) -> World {
+pub(super) fn build(clock: &Arc<SimClock>, seed: u64, weather: Weather, trouble: Trouble, store: SqlStore) -> World {
     let catalogue = Arc::new(Catalogue::builtin());
     let mut bureau = bureau::Core::new(bureau::Config::builtin(), Arc::clone(&catalogue), Keys::from_seed(seed));
     let institution = Institution {

@@ -12,7 +12,8 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use platform::clock::Clock as _;
 use platform::journey::open;
-use platform::store::sqlite::{Access, SqliteStore};
+use platform::store::sql::{Access, SqlStore};
+use platform::store::sqlite;
 use platform::store::{InstitutionRow, Store as _};
 use schema::ids::{BillId, ChannelUserId, OrderId, ProcessId};
 use schema::mobile::{Mode, OrderAsk};
@@ -37,7 +38,7 @@ impl Town {
     async fn new(institution_calls: usize, hospitals: &[&str]) -> Town {
         let clock = SimClock::new(11);
         let dir = TempDir::new().expect("a directory");
-        let store = SqliteStore::open(dir.path().join("tongfu.db"), Access::Serve).expect("a file");
+        let store = sqlite::open(dir.path().join("tongfu.db"), Access::Serve).expect("a file");
         let mut world = city::build(&clock, 11, Weather::FAIR, Trouble::NONE, store);
         world.institution_calls = institution_calls;
         let hospital = world.store.institution(world.tenant, &HOSPITAL.parse().expect("a code"));
@@ -132,8 +133,8 @@ fn what_another_process_has_adopted_meanwhile_is_not_sent() {
         let order = town.open(town.bills[0]).await;
         seconds(5).await;
         let calls = town.calls();
-        let dead_before_us = town.world.clock.now_us() - 4_000_000;
-        let adopted = town.world.store.adopt(other, dead_before_us, 9).expect("the store answers");
+        let now_us = town.world.clock.now_us();
+        let adopted = town.world.store.adopt(other, now_us, 4_000, 9).expect("the store answers");
         assert_eq!(adopted.iter().map(|due| due.action.order).collect::<Vec<_>>(), [order]);
 
         town.find_the_lease();

@@ -121,7 +121,7 @@ pub(crate) fn only_the_actions_of_the_dead_are_adopted(engine: &dyn Engine) {
     world.store.renew_lease(living, NOON_US).expect("a lease");
     world.store.renew_lease(living, NOON_US + 4_000_000).expect("a lease, renewed");
     world.store.renew_lease(world.me, NOON_US + 4_000_000).expect("a lease");
-    let adopt = |most| world.store.adopt(world.me, NOON_US + 1, most).expect("the store answers");
+    let adopt = |most| world.store.adopt(world.me, NOON_US + 1, 0, most).expect("the store answers");
     let one = adopt(1);
     assert_eq!(one.len(), 1);
     let rest = adopt(9);

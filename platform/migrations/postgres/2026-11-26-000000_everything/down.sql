@@ -1,0 +1,1 @@
+-- The record of truth is never taken down by a program.
