@@ -6,6 +6,7 @@
 pub mod bureau;
 pub mod city;
 pub mod clock;
+pub mod engines;
 pub mod fault;
 pub mod his;
 pub mod http;
