@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
+use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
-
 use platform::store::{ChannelRow, InstitutionRow, Store as _};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
@@ -33,6 +33,15 @@ struct Cli {
 enum Command {
     /// 运行 / run until SIGINT or SIGTERM
     Serve,
+    /// 升级表结构；可同时启动多个 / bring the tables to this version; several may start at once
+    Migrate {
+        /// 只显示将做什么 / only say what would be done
+        #[arg(long, conflicts_with = "status")]
+        dry_run: bool,
+        /// 显示现状 / say what is there
+        #[arg(long)]
+        status: bool,
+    },
     /// 主密钥 / the master secret
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -313,6 +322,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let settings = settings::read(cli.config.as_deref()).map_err(said)?;
     match &cli.command {
         Command::Serve => serve(settings),
+        Command::Migrate { dry_run, status } => migrate(cli, &settings, *dry_run || *status),
         Command::Keys(KeysCommand::Init) => {
             Master::init(settings.keys.master_file.as_ref(), &SystemClock::new())?;
             answer(cli, &json!({ "master_file": settings.keys.master_file }))
@@ -352,6 +362,19 @@ fn serve(settings: Settings) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(said)?;
     runtime.block_on(startup::serve(settings))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn migrate(cli: &Cli, settings: &Settings, look_only: bool) -> Result<ExitCode, Failure> {
+    let url = &settings.store.url;
+    let wrong = |error| Failure::from(startup::store_refused(url, error));
+    let done = if look_only { Vec::new() } else { migrations::migrate(url).map_err(wrong)? };
+    let found = migrations::status(url).map_err(wrong)?;
+    answer(
+        cli,
+        &json!({
+            "done": done, "applied": found.applied, "pending": found.pending, "unknown": found.unknown,
+        }),
+    )
 }
 
 fn parties(path: &std::path::Path) -> Result<serde_json::Value, Failure> {

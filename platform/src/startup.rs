@@ -30,7 +30,7 @@ use crate::parties::sms::config::SmsConfig;
 use crate::parties::wallet::client::WeChatPay;
 use crate::parties::wallet::config::WalletConfig;
 use crate::settings::Settings;
-use crate::store::sql::{Access, SqlStore};
+use crate::store::sql::{self, Access, OpenError, SqlStore};
 use crate::store::{Store, TenantRow};
 
 /// Why the platform does not start. Names the setting, what was found, and what to do.
@@ -119,8 +119,30 @@ impl Master {
 
 /// Opens the store that the settings name.
 pub fn open_store(settings: &Settings, access: Access) -> Result<SqlStore, CannotStart> {
-    SqlStore::open_url(&settings.store.url, access)
-        .map_err(|error| CannotStart(format!("store.url {}: {error}", settings.store.url)))
+    SqlStore::open_url(&settings.store.url, access).map_err(|error| store_refused(&settings.store.url, error))
+}
+
+/// Why the store of this URL cannot be used. Names the setting and the URL without its password.
+pub fn store_refused(url: &str, error: OpenError) -> CannotStart {
+    CannotStart(format!("store.url {}: {error}", sql::shown(url)))
+}
+
+/// How far this machine's clock may lie from the store's, in milliseconds: deadlines and codes are decided by ours,
+/// leases by the store's.
+const CLOCKS_APART_MS: i64 = 1000;
+
+/// Refuses to serve with a clock of which other processes would think otherwise.
+fn in_step(store: &SqlStore, clock: &dyn Clock) -> Result<(), CannotStart> {
+    let asked_us = clock.now_us();
+    let theirs_us = store.clock_us(asked_us).map_err(|error| CannotStart(format!("store.url: {error}")))?;
+    let apart_ms = (theirs_us - asked_us).abs() / 1000;
+    if apart_ms > CLOCKS_APART_MS {
+        return Err(CannotStart(format!(
+            "store.url: this machine's clock and the database's are {apart_ms} ms apart, more than {CLOCKS_APART_MS}; \
+             synchronise both (NTP) / 本机与数据库时钟相差{apart_ms}毫秒，请校时后再启动"
+        )));
+    }
+    Ok(())
 }
 
 /// Seals a tenant's parties into a row.
@@ -183,6 +205,8 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let master = Arc::new(Master::read(Path::new(&settings.keys.master_file))?);
     let opened = Arc::new(open_store(&settings, Access::Serve)?);
+    let (alone, opened_lanes) = (!opened.is_shared(), opened.lanes());
+    in_step(&opened, clock.as_ref())?;
     let store: Arc<dyn Store> = Arc::clone(&opened) as Arc<dyn Store>;
     let events = settings.events.url.strip_prefix("file:").unwrap_or(&settings.events.url);
     let sink = JsonLines::open(&PathBuf::from(events))
@@ -217,7 +241,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         Arc::clone(&tenants) as Arc<dyn crate::journey::desk::Dialects>,
     );
     let (after, commits) = mpsc::unbounded_channel();
-    let desk = Thread::start(desk, settings.limits.desk_batch, settings.limits.desk_queue, after)
+    let desk = Thread::start(desk, opened_lanes, settings.limits.desk_batch, settings.limits.desk_queue, after)
         .map_err(|error| CannotStart::because("the desk's thread")(&error))?;
     let desk_thread = Arc::clone(&desk);
     let ground = Arc::new(Ground {
@@ -231,8 +255,10 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     });
     let performer = errands::perform::Performer::new(Arc::clone(&ground));
     let records = Arc::new(Notify::new());
-    // The embedded store's lock says that every other process is dead.
-    errands::adopt::round(&ground, &performer, me, 0).await.map_err(|error| CannotStart(error.to_string()))?;
+    if alone {
+        // The embedded store's lock says that every other process is dead.
+        errands::adopt::round(&ground, &performer, me, 0).await.map_err(|error| CannotStart(error.to_string()))?;
+    }
     let counts = Arc::clone(&metrics);
     tokio::spawn(errands::after::run(
         Arc::clone(&ground),

@@ -20,7 +20,7 @@ use platform::domain::order::{Event, Order, State, Undone, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
 use platform::parties::wallet::Account;
-use platform::store::sql::{Access, SqlStore};
+use platform::store::sql::Access;
 use platform::store::sqlite;
 use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
 use schema::ids::{EventId, OrderId, ProcessId, TenantId};
@@ -236,7 +236,7 @@ async fn the_desks_thread_sets_going_what_it_finds_when_it_looks_back() {
     let city = City::new();
     let (order, tap) = city.world.coded("B1", 1000);
     let (after, mut commits) = mpsc::unbounded_channel();
-    let thread = Thread::start(city.desk(), 8, 8, after).expect("a thread");
+    let thread = Thread::start(city.desk(), 1, 8, 8, after).expect("a thread");
     city.faulty.mute.store(true, Ordering::Relaxed);
     let outcome = thread.tell(city.happens(order.id, tap)).await;
     assert_eq!(place(&outcome), Code::OutcomeUnknown.as_str());

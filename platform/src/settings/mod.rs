@@ -156,10 +156,10 @@ impl Settings {
         unless(self.limits.bureau_calls > 0, "limits.bureau_calls", "须大于0", "must be above 0");
         unless(self.limits.institution_calls > 0, "limits.institution_calls", "须大于0", "must be above 0");
         unless(
-            self.store.url.starts_with("sqlite:"),
+            ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| self.store.url.starts_with(scheme)),
             "store.url",
-            "目前支持 sqlite:",
-            "must begin with sqlite: in this version",
+            "须以 sqlite: 或 postgres:// 开头",
+            "must begin with sqlite: or postgres://",
         );
         unless(self.ephemeral.url == "memory:", "ephemeral.url", "目前支持 memory:", "must be memory: in this version");
         unless(

@@ -132,10 +132,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Runs `work` under a savepoint: `false` if it moved, and then nothing of it is there.
-    pub(super) fn piece(
-        &mut self,
-        work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>,
-    ) -> Result<bool, StoreError> {
+    pub(super) fn piece(&mut self, work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>) -> Result<bool, StoreError> {
         let done = self.attempt(work)?;
         if done {
             self.conn.run("RELEASE changes")?;

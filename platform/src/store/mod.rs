@@ -25,6 +25,7 @@ use crate::domain::posting::Posting;
 use crate::domain::refund::Refund;
 use crate::domain::settlement::{Clearing, FundDetail, Settlement};
 
+pub mod migrations;
 pub mod postgres;
 pub mod sql;
 pub mod sqlite;
@@ -681,13 +682,7 @@ pub trait Store: DeskStore {
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
     /// Adopts started, unanswered actions of processes that have not renewed their lease for `dead_after_ms`
     /// milliseconds of the store's clock ([`Store::renew_lease`]). The adopter asks; it never sends them again.
-    fn adopt(
-        &self,
-        me: ProcessId,
-        now_us: i64,
-        dead_after_ms: i64,
-        most: u32,
-    ) -> Result<Vec<DueAction>, StoreError>;
+    fn adopt(&self, me: ProcessId, now_us: i64, dead_after_ms: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
     /// Which process has started an action; none if nobody has, or if it is answered.
     fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
     /// Orders whose deadline has passed.

@@ -4,12 +4,13 @@
 //! session lock, no sequence, so a pooler may stand between.
 
 use diesel::connection::SimpleConnection as _;
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
-use diesel::{PgConnection, QueryableByName};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::Conn;
+use super::migrations::{Migrations, applied, compare};
 use super::sql::{Access, Backend, Connect, OpenError, SqlStore, engine};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
@@ -69,7 +70,7 @@ fn connection(url: &str) -> Result<PgConnection, String> {
 }
 
 /// A URL as it may be shown: its password is a secret.
-pub fn shown(url: &str) -> String {
+pub(super) fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "postgres:…".into() };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -92,15 +93,7 @@ fn without_password(url: &str, message: &str) -> String {
 pub fn open(url: &str, access: Access) -> Result<SqlStore, OpenError> {
     let mut conn = connection(url).map_err(engine)?;
     sound(&mut conn)?;
-    match migrations(&mut conn)? {
-        Migrations { unknown, .. } if !unknown.is_empty() => {
-            return Err(OpenError::Newer(unknown.join(", ")));
-        }
-        Migrations { pending, .. } if !pending.is_empty() => {
-            return Err(OpenError::Older("run `platform migrate` / 请先运行 platform migrate".into()));
-        }
-        Migrations { .. } => {}
-    }
+    migrations(&mut conn)?.exact("run `platform migrate` / 请先运行 platform migrate")?;
     SqlStore::pooled(CONNECTIONS, Server { url: url.to_owned() }, access)
 }
 
@@ -130,64 +123,40 @@ fn sound(conn: &mut PgConnection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// What of the migrations a database has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Migrations {
-    /// In the database, and known.
-    pub applied: Vec<String>,
-    /// Known, and not in the database.
-    pub pending: Vec<String>,
-    /// In the database, and not known: a newer program made them.
-    pub unknown: Vec<String>,
-}
-
 fn migrations(conn: &mut PgConnection) -> Result<Migrations, OpenError> {
-    let known: Vec<String> = diesel::migration::MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS)
-        .map_err(engine)?
-        .iter()
-        .map(|migration| migration.name().version().to_string())
-        .collect();
-    let table: Setting = diesel::sql_query("SELECT coalesce(to_regclass('__diesel_schema_migrations')::text, '') AS value")
-        .get_result(conn)
-        .map_err(engine)?;
-    let found: Vec<String> = if table.value.is_empty() {
-        Vec::new()
-    } else {
-        MigrationHarness::<diesel::pg::Pg>::applied_migrations(conn)
-            .map_err(engine)?
-            .into_iter()
-            .map(|version| version.to_string())
-            .collect()
-    };
-    let mut unknown: Vec<String> = found.iter().filter(|version| !known.contains(version)).cloned().collect();
-    unknown.sort();
-    let (applied, pending) = known.into_iter().partition(|version| found.contains(version));
-    Ok(Migrations { applied, pending, unknown })
+    compare::<Pg>(MIGRATIONS, || {
+        // Looking must not make the table.
+        let table: Setting =
+            diesel::sql_query("SELECT coalesce(to_regclass('__diesel_schema_migrations')::text, '') AS value")
+                .get_result(conn)
+                .map_err(engine)?;
+        if table.value.is_empty() { Ok(Vec::new()) } else { applied::<Pg>(conn) }
+    })
 }
 
-/// What of the migrations the database at this URL has. Changes nothing.
-pub fn status(url: &str) -> Result<Migrations, OpenError> {
+/// See [`super::migrations::status`].
+pub(super) fn status(url: &str) -> Result<Migrations, OpenError> {
     let mut conn = connection(url).map_err(engine)?;
     sound(&mut conn)?;
     migrations(&mut conn)
 }
 
-/// Applies what is pending, all or nothing, and says what it was. Two that start at once take turns.
-pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
+/// See [`super::migrations::migrate`].
+pub(super) fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
     let mut conn = connection(url).map_err(engine)?;
     sound(&mut conn)?;
-    // Making an index on a large table may take long.
+    // Making an index on a large table may take long, and so may waiting for who is at it.
     conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(engine)?;
     let wrapped = |error: OpenError| diesel::result::Error::QueryBuilderError(error.to_string().into());
     conn.transaction(|conn| {
         diesel::sql_query(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).execute(conn)?;
-        let Migrations { pending, unknown, .. } = migrations(conn).map_err(wrapped)?;
-        if !unknown.is_empty() {
-            return Err(wrapped(OpenError::Newer(unknown.join(", "))));
+        let found = migrations(conn).map_err(wrapped)?;
+        if !found.unknown.is_empty() {
+            return Err(wrapped(OpenError::Newer(found.unknown.join(", "))));
         }
         conn.run_pending_migrations(MIGRATIONS)
             .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))?;
-        Ok(pending)
+        Ok(found.pending)
     })
     .map_err(|error: diesel::result::Error| engine(error))
 }

@@ -75,6 +75,11 @@ pub(super) fn engine(error: impl std::fmt::Display) -> OpenError {
     OpenError::Engine(error.to_string())
 }
 
+/// A URL as it may be shown.
+pub fn shown(url: &str) -> String {
+    if url.starts_with("sqlite:") { url.to_owned() } else { postgres::shown(url) }
+}
+
 /// Makes connections.
 pub(super) trait Connect: Send + Sync + 'static {
     fn connect(&self) -> Result<Conn, String>;
@@ -102,9 +107,7 @@ impl ManageConnection for Manager {
         let mut conn = self.0.connect().map_err(CannotConnect)?;
         let backend = match &mut conn {
             Conn::Sqlite(_) => None,
-            Conn::Postgres(conn) => {
-                Some(postgres::backend(conn).map_err(|error| CannotConnect(error.to_string()))?)
-            }
+            Conn::Postgres(conn) => Some(postgres::backend(conn).map_err(|error| CannotConnect(error.to_string()))?),
         };
         Ok(Lent { conn, backend, failed: false })
     }
@@ -118,6 +121,8 @@ impl ManageConnection for Manager {
     }
 }
 
+/// Batches that a server takes at a time: while one waits for its flush, another is worked on.
+const LANES: usize = 2;
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(2);
 /// A read that failed is tried again this often, each time on another connection: after a restart of the server the
@@ -201,6 +206,16 @@ impl SqlStore {
     /// Whether several processes may serve on it: then nobody is dead because this one lives.
     pub fn is_shared(&self) -> bool {
         self.writer.is_none()
+    }
+
+    /// How many batches it can take at a time.
+    pub fn lanes(&self) -> usize {
+        if self.is_shared() { LANES } else { 1 }
+    }
+
+    /// The store's clock: microseconds UTC; `own_us` where it has none.
+    pub fn clock_us(&self, own_us: i64) -> Result<i64, StoreError> {
+        self.read(|conn| Ok(conn.clock_us(own_us)?))
     }
 
     fn lend(pool: &Pool<Manager>) -> Result<PooledConnection<Manager>, StoreError> {
@@ -437,19 +452,15 @@ impl Store for SqlStore {
 
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
         // Asked many times a second and mostly with nothing to do: that must not wait for the writer.
-        if self.taken().is_empty() && self.read(|conn| actions::next_due(conn))?.is_none_or(|due_at_us| due_at_us > now_us) {
+        if self.taken().is_empty()
+            && self.read(|conn| actions::next_due(conn))?.is_none_or(|due_at_us| due_at_us > now_us)
+        {
             return Ok(Vec::new());
         }
         self.take(me, |tx| actions::take_due(tx, me, now_us, most))
     }
 
-    fn adopt(
-        &self,
-        me: ProcessId,
-        now_us: i64,
-        dead_after_ms: i64,
-        most: u32,
-    ) -> Result<Vec<DueAction>, StoreError> {
+    fn adopt(&self, me: ProcessId, now_us: i64, dead_after_ms: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
         self.take(me, |tx| {
             let now_us = tx.clock_us(now_us)?;
             actions::adopt(tx, me, now_us - dead_after_ms * 1000, most)

@@ -8,10 +8,12 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, SqliteConnection};
+use diesel::sqlite::Sqlite;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 use super::conn::Conn;
+use super::migrations::{Migrations, applied, compare};
 use super::sql::{Access, Connect, OpenError, SqlStore, engine};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -49,7 +51,7 @@ impl Connect for Readers {
 /// A database in memory: one connection, gone when dropped.
 pub fn memory() -> Result<SqlStore, OpenError> {
     let mut conn = tuned(":memory:", WRITER_CACHE_KIB).map_err(engine)?;
-    migrate(&mut conn)?;
+    apply(&mut conn)?;
     Ok(SqlStore::one_writer(Conn::Sqlite(conn), Access::Serve))
 }
 
@@ -63,9 +65,7 @@ pub fn open(path: impl AsRef<Path>, access: Access) -> Result<SqlStore, OpenErro
     let name = path.to_str().ok_or_else(|| engine("the path is not UTF-8"))?;
     let mut conn = tuned(name, WRITER_CACHE_KIB).map_err(engine)?;
     if access == Access::ReadOnly {
-        if conn.has_pending_migration(MIGRATIONS).map_err(engine)? {
-            return Err(OpenError::Older("serve once to migrate / 启动一次服务即可升级".into()));
-        }
+        migrations(&mut conn)?.exact("serve once to migrate / 启动一次服务即可升级")?;
         conn.batch_execute("PRAGMA query_only = ON").map_err(engine)?;
     } else {
         // FULL: a commit is on the disk before anyone hears of it. Checkpoints are rare, because hot pages are
@@ -75,20 +75,50 @@ pub fn open(path: impl AsRef<Path>, access: Access) -> Result<SqlStore, OpenErro
              PRAGMA journal_size_limit = 67108864;",
         )
         .map_err(engine)?;
-        migrate(&mut conn)?;
+        apply(&mut conn)?;
     }
     let store = SqlStore::one_writer(Conn::Sqlite(conn), access);
     Ok(store.with_readers(READERS, Readers { name: name.to_owned() })?.holding(lock))
 }
 
-/// Migrates in one transaction, so that two programs that start together do not both try.
-fn migrate(conn: &mut SqliteConnection) -> Result<(), OpenError> {
-    conn.immediate_transaction(|conn| {
-        conn.run_pending_migrations(MIGRATIONS)
-            .map(|_| ())
-            .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))
+fn migrations(conn: &mut SqliteConnection) -> Result<Migrations, OpenError> {
+    compare::<Sqlite>(MIGRATIONS, || {
+        // Looking must not make the table.
+        let there: i64 = diesel::select(diesel::dsl::sql::<diesel::sql_types::BigInt>(
+            "(SELECT count(*) FROM sqlite_master WHERE name = '__diesel_schema_migrations')",
+        ))
+        .get_result(conn)
+        .map_err(engine)?;
+        if there == 0 { Ok(Vec::new()) } else { applied::<Sqlite>(conn) }
     })
-    .map_err(engine)
+}
+
+/// Migrates in one transaction, so that two programs that start together do not both try.
+fn apply(conn: &mut SqliteConnection) -> Result<Vec<String>, OpenError> {
+    let wrapped = |error: OpenError| diesel::result::Error::QueryBuilderError(error.to_string().into());
+    conn.immediate_transaction(|conn| {
+        let found = migrations(conn).map_err(wrapped)?;
+        if !found.unknown.is_empty() {
+            return Err(wrapped(OpenError::Newer(found.unknown.join(", "))));
+        }
+        conn.run_pending_migrations(MIGRATIONS)
+            .map_err(|error| diesel::result::Error::QueryBuilderError(error.to_string().into()))?;
+        Ok(found.pending)
+    })
+    .map_err(|error: diesel::result::Error| engine(error))
+}
+
+/// See [`super::migrations::status`].
+pub(super) fn status(path: &str) -> Result<Migrations, OpenError> {
+    if path != ":memory:" && !Path::new(path).exists() {
+        return compare::<Sqlite>(MIGRATIONS, || Ok(Vec::new()));
+    }
+    migrations(&mut tuned(path, READER_CACHE_KIB).map_err(engine)?)
+}
+
+/// See [`super::migrations::migrate`].
+pub(super) fn migrate(path: &str) -> Result<Vec<String>, OpenError> {
+    apply(&mut tuned(path, READER_CACHE_KIB).map_err(engine)?)
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

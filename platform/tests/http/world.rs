@@ -241,7 +241,7 @@ impl World {
         let hub = Hub::new(SigningKey::from_seed([77; 32]));
         let desk = Desk::new(Arc::clone(&store) as _, Arc::clone(&clock), settings.deadlines, me, dialects);
         let (after, commits) = mpsc::unbounded_channel();
-        let desk = Thread::start(desk, settings.limits.desk_batch, settings.limits.desk_queue, after);
+        let desk = Thread::start(desk, 1, settings.limits.desk_batch, settings.limits.desk_queue, after);
         let ephemeral = Arc::new(Forgetful::new(Arc::clone(&clock)));
         let ground = Arc::new(Ground {
             clock: Arc::clone(&clock),

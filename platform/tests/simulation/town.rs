@@ -12,7 +12,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use platform::clock::Clock as _;
 use platform::journey::open;
-use platform::store::sql::{Access, SqlStore};
+use platform::store::sql::Access;
 use platform::store::sqlite;
 use platform::store::{InstitutionRow, Store as _};
 use schema::ids::{BillId, ChannelUserId, OrderId, ProcessId};

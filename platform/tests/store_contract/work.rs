@@ -117,18 +117,24 @@ pub(crate) fn only_the_actions_of_the_dead_are_adopted(engine: &dyn Engine) {
     let answered = Change { answered: Some(finished.id), ..Change::default() };
     assert_eq!(world.commit_one(answered), Written::Done);
 
-    world.store.renew_lease(dead, NOON_US).expect("a lease");
-    world.store.renew_lease(living, NOON_US).expect("a lease");
-    world.store.renew_lease(living, NOON_US + 4_000_000).expect("a lease, renewed");
-    world.store.renew_lease(world.me, NOON_US + 4_000_000).expect("a lease");
-    let adopt = |most| world.store.adopt(world.me, NOON_US + 1, 0, most).expect("the store answers");
-    let one = adopt(1);
-    assert_eq!(one.len(), 1);
-    let rest = adopt(9);
-    let adopted: HashSet<ActionId> = ids(&one).into_iter().chain(ids(&rest)).collect();
-    assert_eq!(adopted, HashSet::from([lost.id, lost_too.id]));
-    assert!(rest.iter().all(|due| due.action.started_by == Some(world.me)));
-    assert_eq!(adopt(9), [], "they are mine now");
+    let renew = |who, now_us| world.store.renew_lease(who, now_us).expect("a lease");
+    let adopt = |now_us, dead_after_ms, most| {
+        world.store.adopt(world.me, now_us, dead_after_ms, most).expect("the store answers")
+    };
+    renew(dead, NOON_US);
+    renew(living, NOON_US);
+    let at_once = adopt(NOON_US, 60_000, 9);
+    assert_eq!(ids(&at_once), [lost_too.id], "who never had a lease is dead; who had one a moment ago is not");
+    // A store with a clock of its own goes by that one: time passes on both until the silent one is dead.
+    let (mut now_us, mut later) = (NOON_US, Vec::new());
+    while later.is_empty() {
+        now_us += 20_000;
+        renew(living, now_us);
+        later = adopt(now_us, 1_000, 1);
+    }
+    assert_eq!(ids(&later), [lost.id]);
+    assert!(at_once.iter().chain(&later).all(|due| due.action.started_by == Some(world.me)));
+    assert_eq!(adopt(now_us, 1_000, 9), [], "they are mine now, and the living keeps its own");
 }
 
 pub(crate) fn deadlines_that_passed_are_found(engine: &dyn Engine) {
