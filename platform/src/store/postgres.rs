@@ -173,14 +173,19 @@ pub(super) fn backend(conn: &mut PgConnection) -> QueryResult<Backend> {
 
 /// Ends a server process of ours, if it lives; `true` once it is gone, and with it whatever it was committing.
 pub(super) fn gone(conn: &mut PgConnection, (pid, since_us): Backend) -> QueryResult<bool> {
-    let ended: Vec<Process> = diesel::sql_query(
+    // Looked for first and ended then: in one statement the server may try every process before it compares.
+    let living: Vec<Process> = diesel::sql_query(
         "SELECT pid::int8 AS pid, $2 AS since_us FROM pg_stat_activity WHERE pid = $1::int4 \
-         AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2 AND pg_terminate_backend(pid) IS NOT NULL",
+         AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2",
     )
     .bind::<BigInt, _>(pid)
     .bind::<BigInt, _>(since_us)
     .load(conn)?;
-    Ok(ended.is_empty())
+    if living.is_empty() {
+        return Ok(true);
+    }
+    diesel::sql_query("SELECT pg_terminate_backend($1::int4)").bind::<BigInt, _>(pid).execute(conn)?;
+    Ok(false)
 }
 
 #[derive(QueryableByName)]

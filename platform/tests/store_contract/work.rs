@@ -12,7 +12,7 @@ use platform::domain::action::Action;
 use super::Engine;
 use super::world::{NOON_US, World};
 
-fn price_action(world: &World, order: OrderId, due_at_us: i64, started_by: Option<ProcessId>) -> NewAction {
+pub(crate) fn price_action(world: &World, order: OrderId, due_at_us: i64, started_by: Option<ProcessId>) -> NewAction {
     NewAction {
         id: ActionId::from_uuid(world.clock.fresh()),
         order,
@@ -23,7 +23,7 @@ fn price_action(world: &World, order: OrderId, due_at_us: i64, started_by: Optio
     }
 }
 
-fn plan(world: &World, actions: Vec<NewAction>) {
+pub(crate) fn plan(world: &World, actions: Vec<NewAction>) {
     assert_eq!(world.commit_one(Change { actions, ..Change::default() }), Written::Done);
 }
 

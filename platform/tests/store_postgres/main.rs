@@ -1,6 +1,12 @@
 //! PostgreSQL keeps the store's contract, whatever two processes do at once.
 
+#[path = "../store_contract/mod.rs"]
 mod store_contract;
+
+mod cut;
+mod faults;
+mod start;
+mod together;
 
 use std::sync::LazyLock;
 
@@ -11,13 +17,13 @@ use sandbox::engines::postgres::Postgres;
 use store_contract::Engine;
 use tempfile::TempDir;
 
-struct Server {
-    postgres: Postgres,
-    migrated: String,
+pub(crate) struct Server {
+    pub(crate) postgres: Postgres,
+    pub(crate) migrated: String,
     _dir: TempDir,
 }
 
-static SERVER: LazyLock<Server> = LazyLock::new(|| {
+pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let dir = TempDir::new().expect("a directory");
     let postgres = Postgres::start(&dir.path().join("pg"), &["max_connections=400"]).expect("a server");
     let migrated = postgres.database(None).expect("a database");
@@ -25,14 +31,14 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     Server { postgres, migrated, _dir: dir }
 });
 
-struct Database(String);
+pub(crate) struct Database(pub(crate) String);
 
 impl Database {
-    fn new() -> Database {
+    pub(crate) fn new() -> Database {
         Database(SERVER.postgres.database(Some(&SERVER.migrated)).expect("a database"))
     }
 
-    fn store(&self) -> SqlStore {
+    pub(crate) fn store(&self) -> SqlStore {
         SqlStore::open_url(&self.0, Access::Serve).expect("it opens")
     }
 }

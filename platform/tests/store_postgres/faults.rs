@@ -1,0 +1,157 @@
+//! Commits that are cut off, and a server that goes away.
+
+use std::collections::HashSet;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection};
+use platform::domain::order::Event;
+use platform::store::migrations;
+use platform::store::sql::{Access, SqlStore};
+use platform::store::{Commit, StoreError, Subject};
+use sandbox::engines::postgres::Postgres;
+use schema::ids::ActionId;
+use tempfile::TempDir;
+
+use crate::Database;
+use crate::cut::{Cut, Wire};
+use crate::store_contract::work::{plan, price_action};
+use crate::store_contract::world::{NOON_US, World};
+
+/// Tries to cancel an order over a wire that is cut at the commit; the event's id and what came of it.
+fn cut_cancel(cut: Cut) -> (Commit, Result<bool, StoreError>, &'static str) {
+    let database = Database::new();
+    let wire = Wire::to(&database.0);
+    let store = SqlStore::open_url(&wire.url, Access::Serve).expect("it opens");
+    let world = World::new(Box::new(store));
+    let order = world.open(world.bill("B1", 1000), false);
+    let cancel = world.decide(order.id, &Event::Cancelled);
+    let event = cancel.order.as_ref().expect("a decision").event_id;
+    wire.cut(cut);
+    let commit = world.store.transact(&[world.want(Subject::Order(order.id))], &mut |_| vec![Some(cancel.clone())]);
+    let landed = loop {
+        match world.store.landed(world.tenant, &[event]) {
+            // The server process is just being ended.
+            Err(StoreError::Unavailable(_)) => {}
+            certain => break certain,
+        }
+    };
+    (commit, landed, world.order(order.id).state.place().word())
+}
+
+#[test]
+fn a_commit_that_the_server_never_heard_is_unknown_and_then_certainly_not_there() {
+    let (commit, landed, state) = cut_cancel(Cut::Before);
+    assert!(matches!(commit, Commit::Unknown(_)), "{commit:?}");
+    assert_eq!((landed, state), (Ok(false), "created"));
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_unknown_and_then_certainly_there() {
+    let (commit, landed, state) = cut_cancel(Cut::After);
+    assert!(matches!(commit, Commit::Unknown(_)), "{commit:?}");
+    assert_eq!((landed, state), (Ok(true), "closed"));
+}
+
+/// Taking actions whose commit is cut off must not lose them: they would be marked as this process's for ever.
+#[test]
+fn actions_that_were_taken_in_a_commit_of_unknown_outcome_are_given_at_the_next_call() {
+    for cut in [Cut::Before, Cut::After] {
+        let database = Database::new();
+        let wire = Wire::to(&database.0);
+        let world = World::new(Box::new(SqlStore::open_url(&wire.url, Access::Serve).expect("it opens")));
+        let order = world.open(world.bill("B1", 1000), false);
+        let due: Vec<_> = (0..3).map(|_| price_action(&world, order.id, NOON_US, None)).collect();
+        plan(&world, due.clone());
+        let take = || world.store.take_due(world.me, i64::MAX, 99);
+        wire.cut(cut);
+        assert!(take().is_err(), "the commit was cut off");
+        let taken = loop {
+            match take() {
+                Err(StoreError::Unavailable(_)) => {}
+                Err(other) => unreachable!("{other}"),
+                Ok(taken) if taken.is_empty() => {}
+                Ok(taken) => break taken,
+            }
+        };
+        let ids = |actions: &mut dyn Iterator<Item = ActionId>| actions.collect::<HashSet<_>>();
+        assert_eq!(ids(&mut taken.iter().map(|due| due.action.id)), ids(&mut due.iter().map(|due| due.id)));
+        assert!(taken.iter().all(|due| due.action.started_by == Some(world.me)));
+        assert_eq!(take(), Ok(Vec::new()), "once");
+    }
+}
+
+/// Server processes are ended at random while batches are committed: whatever was said of an event is true.
+#[test]
+fn what_was_said_of_a_commit_is_true_whenever_the_server_process_is_ended() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let orders: Vec<_> = (0..40).map(|number| world.open(world.bill(&format!("B{number}"), 1000), false).id).collect();
+    let url = database.0.clone();
+    let killer = std::thread::spawn(move || {
+        let mut conn = PgConnection::establish(&url).expect("a connection");
+        for _ in 0..40 {
+            let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            conn.batch_execute(kill).expect("they are ended");
+        }
+    });
+    let mut unknown = 0;
+    for order in orders {
+        let want = world.want(Subject::Order(order));
+        let mut event = None;
+        let commit = world.store.transact(&[want], &mut |loaded| {
+            let cancel = world.decided(&loaded[0], &Event::Cancelled);
+            event = cancel.order.as_ref().map(|write| write.event_id);
+            vec![Some(cancel)]
+        });
+        let landed = event.is_some_and(|event| {
+            loop {
+                if let Ok(landed) = world.store.landed(world.tenant, &[event]) {
+                    break landed;
+                }
+            }
+        });
+        match commit {
+            Commit::Committed(_) => assert!(landed, "{order} was said to be committed"),
+            Commit::Refused(_) => assert!(!landed, "{order} was said to be refused"),
+            Commit::Unknown(_) => unknown += 1,
+        }
+        let state = loop {
+            if let Ok(Some(order)) = world.store.order(world.tenant, order) {
+                break order.state.place().word();
+            }
+        };
+        assert_eq!(state == "closed", landed, "{order}: what was read back stays true");
+    }
+    killer.join().expect("the killer");
+    println!("{unknown} commits were unknown");
+}
+
+#[test]
+fn a_server_that_crashed_and_is_back_is_used_again_and_has_everything_that_was_committed() {
+    let dir = TempDir::new().expect("a directory");
+    let mut server = Postgres::start(&dir.path().join("pg"), &[]).expect("a server");
+    if !server.is_ours() {
+        println!("the server was given: it is not ours to stop");
+        return;
+    }
+    let url = server.database(None).expect("a database");
+    migrations::migrate(&url).expect("migrated");
+    let world = World::new(Box::new(SqlStore::open_url(&url, Access::Serve).expect("it opens")));
+    let orders: HashSet<_> =
+        (0..8).map(|number| world.open(world.bill(&format!("B{number}"), 1000), false).id).collect();
+    server.crash().expect("it crashes");
+    assert!(matches!(
+        world.store.order(world.tenant, *orders.iter().next().expect("one")),
+        Err(StoreError::Unavailable(_))
+    ));
+    let any = *orders.iter().next().expect("one");
+    let refused = world.store.transact(&[world.want(Subject::Order(any))], &mut |_| vec![None]);
+    assert!(matches!(refused, Commit::Refused(StoreError::Unavailable(_))), "{refused:?}");
+    server.again().expect("it starts again");
+    for order in &orders {
+        assert_eq!(world.order(*order).version, 1);
+    }
+    world.step(any, &Event::Cancelled);
+    assert_eq!(world.order(any).state.place().word(), "closed");
+}

@@ -1,0 +1,106 @@
+//! Several processes on one database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use platform::clock::Clock as _;
+use platform::domain::order::Event;
+use platform::store::{Change, Commit, DeskStore, Subject, Want, Written};
+
+use schema::ids::ProcessId;
+
+use crate::Database;
+use crate::store_contract::work::{plan, price_action};
+use crate::store_contract::world::{NOON_US, World};
+
+#[test]
+fn two_processes_that_decide_on_the_same_orders_are_told_apart_by_their_versions() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let orders: Vec<_> = (0..64).map(|number| world.open(world.bill(&format!("B{number}"), 1000), false).id).collect();
+    // Both have loaded the same versions, and each comes with the orders in another order.
+    let changes = |backwards: bool| -> (Vec<Want>, Vec<Option<Change>>) {
+        let mut orders = orders.clone();
+        if backwards {
+            orders.reverse();
+        }
+        orders
+            .iter()
+            .map(|order| (world.want(Subject::Order(*order)), Some(world.decide(*order, &Event::Cancelled))))
+            .unzip()
+    };
+    let sides = [changes(false), changes(true)];
+    let done = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for (wants, changes) in sides {
+            let (store, done) = (database.store(), &done);
+            scope.spawn(move || {
+                // One that the server gave up for the other's sake was not written and may be offered again.
+                loop {
+                    match store.transact(&wants, &mut |_| changes.clone()) {
+                        Commit::Committed(written) => {
+                            let ours = written.iter().filter(|written| **written == Written::Done).count();
+                            done.fetch_add(ours, Ordering::SeqCst);
+                            return;
+                        }
+                        Commit::Refused(error) => println!("refused: {error}"),
+                        Commit::Unknown(error) => unreachable!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), orders.len(), "each order was cancelled once, by one of them");
+    for order in orders {
+        assert_eq!(world.order(order).version, 2);
+    }
+}
+
+#[test]
+fn a_binding_that_is_frozen_elsewhere_lets_no_insured_money_go() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let order = world.open(world.bill("B1", 1000), false);
+    let mut change = world.decide(order.id, &Event::Cancelled);
+    change.binding = Some((world.binding.id, world.binding.epoch));
+    let mut frozen = world.binding_row();
+    (frozen.facts.epoch, frozen.facts.frozen) = (2, true);
+    let elsewhere: Arc<dyn platform::store::Store> = Arc::new(database.store());
+    assert_eq!(elsewhere.put_binding(1, &frozen, None), Ok(true));
+    assert_eq!(world.commit(&[world.want(Subject::Order(order.id))], vec![Some(change)]), [Written::Moved]);
+    assert_eq!(world.order(order.id).version, 1);
+}
+
+#[test]
+fn two_processes_that_take_actions_at_once_share_none_and_leave_none() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let order = world.open(world.bill("B1", 1000), false);
+    plan(&world, (0..60).map(|_| price_action(&world, order.id, NOON_US, None)).collect());
+    let mut all = thread::scope(|scope| {
+        let takers: Vec<_> = (0..3)
+            .map(|_| {
+                let (store, me) = (database.store(), ProcessId::from_uuid(world.clock.fresh()));
+                scope.spawn(move || {
+                    let mut mine = Vec::new();
+                    loop {
+                        let more =
+                            platform::store::Store::take_due(&store, me, i64::MAX, 4).expect("the store answers");
+                        if more.is_empty() {
+                            return mine;
+                        }
+                        mine.extend(more.into_iter().map(|due| due.action.id));
+                    }
+                })
+            })
+            .collect();
+        takers.into_iter().flat_map(|taker| taker.join().expect("a taker")).collect::<Vec<_>>()
+    });
+    assert_eq!(all.len(), 60, "each was taken");
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 60, "and by one of them");
+    let rest = world.store.take_due(world.me, i64::MAX, 99).expect("the store answers");
+    assert_eq!(rest, [], "and none was left");
+}
