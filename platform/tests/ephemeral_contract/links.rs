@@ -23,13 +23,13 @@ use super::{Engine, process, tenant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One platform process, as far as links go.
-struct Process {
-    across: Arc<Across>,
+pub(crate) struct Process {
+    pub(crate) across: Arc<Across>,
     post: JoinSet<()>,
 }
 
 impl Process {
-    async fn start(engine: &dyn Engine, number: u128) -> Process {
+    pub(crate) async fn start(engine: &dyn Engine, number: u128) -> Process {
         let (across, post) = open(engine.open(), number, [5; 32]).await;
         let mut tasks = JoinSet::new();
         tasks.spawn(post.run());
@@ -41,7 +41,7 @@ impl Process {
         self.post.abort_all();
     }
 
-    fn ask(&self, message: u128) -> JoinHandle<Answer<Reply>> {
+    pub(crate) fn ask(&self, message: u128) -> JoinHandle<Answer<Reply>> {
         self.ask_within(message, PATIENCE)
     }
 
@@ -68,7 +68,7 @@ fn id(number: u128) -> MessageId {
     MessageId::from_uuid(Uuid::from_u128(number))
 }
 
-fn hospital() -> Address {
+pub(crate) fn hospital() -> Address {
     let institution: InstitutionCode = "H44190000001".parse().expect("a code");
     Address { tenant: tenant(1), institution }
 }
@@ -77,12 +77,12 @@ fn adapter() -> PublicKey {
     SigningKey::from_seed([2; 32]).public()
 }
 
-async fn connect(process: &Process) -> Result<Live, NotLetIn> {
+pub(crate) async fn connect(process: &Process) -> Result<Live, NotLetIn> {
     process.across.connect(hospital(), adapter()).await
 }
 
 /// The next question at an adapter, which is signed by the platform whoever sends it.
-async fn question(live: &mut Live) -> Frame {
+pub(crate) async fn question(live: &mut Live) -> Frame {
     let frame = tokio::time::timeout(PATIENCE, live.frames.recv()).await.expect("in time").expect("the link lives");
     frame.verify(&SigningKey::from_seed([1; 32]).public()).expect("the platform's");
     frame
@@ -142,6 +142,20 @@ pub(crate) async fn an_institution_has_one_link_over_all_processes(engine: &dyn 
     assert_eq!(answer.await.expect("it ends"), Answer::Done(Reply::Done));
 }
 
+pub(crate) async fn a_new_key_takes_the_link_from_the_one_it_replaced_wherever_it_is(engine: &dyn Engine) {
+    let (here, there) = (Process::start(engine, 1).await, Process::start(engine, 2).await);
+    let mut old = connect(&there).await.expect("let in");
+    let new_key = SigningKey::from_seed([3; 32]).public();
+    let connecting = here.across.connect(hospital(), new_key.clone());
+    let giving_way = async {
+        let end = tokio::time::timeout(PATIENCE, old.frames.recv()).await.expect("in time");
+        assert!(end.is_none(), "the old link is down");
+        drop(old);
+    };
+    let (live, ()) = tokio::join!(connecting, giving_way);
+    assert_eq!(live.expect("let in").key, new_key);
+}
+
 pub(crate) async fn a_dead_process_blocks_its_adapters_no_longer_than_its_presence_lives(engine: &dyn Engine) {
     const { assert!(PRESENCE_MS <= 4_000) };
     let (here, mut there) = (Process::start(engine, 1).await, Process::start(engine, 2).await);
@@ -177,6 +191,20 @@ pub(crate) async fn a_process_that_was_away_too_long_drops_what_another_has_take
 pub(crate) async fn who_asks_for_an_institution_that_nobody_has_hears_that_nothing_was_sent(engine: &dyn Engine) {
     let here = Process::start(engine, 1).await;
     assert_eq!(here.ask(1).await.expect("it ends"), offline());
+}
+
+pub(crate) async fn a_question_is_asked_again_where_the_adapter_has_gone(engine: &dyn Engine) {
+    let (asker, mut dying, next) =
+        (Process::start(engine, 1).await, Process::start(engine, 2).await, Process::start(engine, 3).await);
+    let _live = connect(&dying).await.expect("let in");
+    // It dies with the question in its hands.
+    dying.kill();
+    let answer = asker.ask(1);
+    engine.pass_ms(PRESENCE_MS).await;
+    let mut live = connect(&next).await.expect("let in");
+    assert_eq!(question(&mut live).await.id, id(1));
+    next.across.hub().answered(&hospital(), id(1), Reply::Done);
+    assert_eq!(answer.await.expect("it ends"), Answer::Done(Reply::Done));
 }
 
 pub(crate) async fn a_silent_adapter_elsewhere_is_an_unknown_outcome(engine: &dyn Engine) {

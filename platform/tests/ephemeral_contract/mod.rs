@@ -83,9 +83,11 @@ macro_rules! every_promise {
                 any_process_reaches_an_adapter_wherever_its_link_is
                 what_an_institution_says_to_another_process_is_what_it_said
                 an_institution_has_one_link_over_all_processes
+                a_new_key_takes_the_link_from_the_one_it_replaced_wherever_it_is
                 a_dead_process_blocks_its_adapters_no_longer_than_its_presence_lives
                 a_process_that_was_away_too_long_drops_what_another_has_taken
                 who_asks_for_an_institution_that_nobody_has_hears_that_nothing_was_sent
+                a_question_is_asked_again_where_the_adapter_has_gone
                 a_silent_adapter_elsewhere_is_an_unknown_outcome
                 a_link_that_has_just_gone_is_offline_elsewhere_too
                 a_forged_letter_reaches_no_adapter

@@ -67,8 +67,6 @@ pub(super) async fn welcome(shared: &Arc<Shared>, socket: &mut Socket) -> Result
     let row = registered(&shared.ground, &institution, &key).await?;
     let tenant = shared.ground.tenants.get(row.tenant)?;
     let address = Ground::address(tenant.id, &institution);
-    // A key that was replaced holds its link until it is looked at again: its successor does not wait for that.
-    shared.hub().disconnect_unless(&address, Some(&key));
     let live = shared.links.connect(address, key).await.map_err(|no| match no {
         NotLetIn::Connected => {
             let seconds = shared.heartbeat_s.saturating_mul(3);

@@ -85,7 +85,15 @@ pub enum NotLetIn {
 #[serde(tag = "letter", rename_all = "snake_case")]
 enum Letter {
     Ask(Box<Question>),
-    Answer { question: Uuid, answer: Answer<Reply> },
+    Answer {
+        question: Uuid,
+        answer: Answer<Reply>,
+    },
+    /// An adapter is at the door with the key that is approved for its institution now.
+    AtTheDoor {
+        address: Address,
+        key: PublicKey,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,9 +137,12 @@ impl Across {
         &self.hub
     }
 
-    /// Registers a link whose opening succeeded, unless another one of this institution is alive in any process.
+    /// Registers a link whose opening succeeded, unless another one of this institution is alive in any process. `key`
+    /// is the one that is approved now: a link under a key that it replaced makes way at once.
     pub async fn connect(&self, address: Address, key: PublicKey) -> Result<Live, NotLetIn> {
         let until = Instant::now() + AT_THE_DOOR;
+        self.hub.disconnect_unless(&address, Some(&key));
+        let mut told = false;
         loop {
             if self.hub.is_up(&address) {
                 return Err(NotLetIn::Connected);
@@ -142,11 +153,25 @@ impl Across {
             if taken.map_err(NotLetIn::Unknown)? == [true] {
                 return self.hub.connect(address, key, turn).ok_or(NotLetIn::Connected);
             }
+            if !told {
+                self.tell_holder(&address, &key).await;
+                told = true;
+            }
             let next = Instant::now() + KNOCK;
             if next > until {
                 return Err(NotLetIn::Connected);
             }
             sleep_until(next).await;
+        }
+    }
+
+    /// Lets the process that has another link of this institution look whether that one's key still stands.
+    async fn tell_holder(&self, address: &Address, key: &PublicKey) {
+        let letter = self.written(&Letter::AtTheDoor { address: address.clone(), key: key.clone() });
+        let holder = self.ephemeral.holder(address.tenant, &presence(address)).await;
+        if let (Ok(letter), Ok(Some(holder))) = (letter, holder) {
+            // A letter that is lost costs a heartbeat: then the holder looks by itself.
+            let _ = self.ephemeral.send(holder, letter).await;
         }
     }
 
@@ -289,6 +314,7 @@ async fn reading(across: &Arc<Across>, mut mail: mpsc::Receiver<Vec<u8>>) {
                 // Full: an answer to the same question waits to be read already.
                 drop(asked.map(|asked| asked.try_send(answer)));
             }
+            Some(Letter::AtTheDoor { address, key }) => across.hub.disconnect_unless(&address, Some(&key)),
             None => tracing::warn!("a letter is no process's of this platform, or of another version: it is ignored"),
         }
     }

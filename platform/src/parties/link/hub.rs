@@ -137,7 +137,7 @@ impl Hub {
         }
     }
 
-    /// Takes down the links signed by another key than this one (rotation, suspension).
+    /// Takes down an institution's link unless it is signed by this key.
     pub fn disconnect_unless(&self, address: &Address, key: Option<&PublicKey>) {
         let mut inner = self.lock();
         if inner.up.get(address).is_some_and(|up| Some(&up.key) != key) {
