@@ -495,12 +495,7 @@ impl Store for SqlStore {
         self.read(|conn| records::waiting(conn))
     }
 
-    fn records(
-        &self,
-        tenant: TenantId,
-        after: Option<(OrderId, i64)>,
-        most: u32,
-    ) -> Result<Vec<Recorded>, StoreError> {
+    fn records(&self, tenant: TenantId, after: Option<(OrderId, i64)>, most: u32) -> Result<Vec<Recorded>, StoreError> {
         self.read(|conn| records::after(conn, tenant, after, most))
     }
 
