@@ -3,11 +3,21 @@ SHELL := /bin/bash
 CARGO := cargo
 CITY_DIR ?= city
 
-.PHONY: city test check deny bench prepare build clean-city
+.PHONY: city test check deny bench prepare engines build clean-city
 
 prepare: ## what a bare Debian lacks: a C compiler for SQLite, ring and librdkafka; libpq; zlib
 	@dpkg -s build-essential pkg-config libpq-dev zlib1g-dev >/dev/null 2>&1 \
 	  || (apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config libpq-dev zlib1g-dev)
+
+engines: target/kafka/done ## the real servers that tests run against
+	@command -v java >/dev/null || (apt-get update && apt-get install -y --no-install-recommends default-jre-headless)
+
+# Apache Kafka as Maven Central has it. Only Maven itself and a JDK are needed for it, and only once.
+target/kafka/done: sandbox/engines/kafka/pom.xml
+	@command -v mvn >/dev/null || (apt-get update && apt-get install -y --no-install-recommends maven default-jdk-headless)
+	rm -rf target/kafka
+	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/target/kafka/lib
+	touch $@
 
 build: prepare
 	$(CARGO) build -p platform -p hospital-adapter -p sandbox
@@ -15,7 +25,7 @@ build: prepare
 city: build ## a platform, two bureaus, a wallet, an SMS gateway, three hospitals and their people, until Ctrl-C
 	target/debug/sandbox city --dir $(CITY_DIR)
 
-test: prepare ## everything: units, contracts, tables, simulation, real processes, crashes
+test: prepare engines ## everything: units, contracts, tables, simulation, real processes, crashes
 	$(CARGO) test --workspace --no-fail-fast
 
 check: prepare ## format, lints, floors

@@ -3,9 +3,12 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
+use platform::events::verify;
+use platform::settings::events::{EventsUrl, KafkaUrl};
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
 use platform::store::migrations;
@@ -57,6 +60,9 @@ enum Command {
     /// 账务 / the books
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// 事件流 / the records published for reconciliation
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// 订单 / orders
     #[command(subcommand)]
     Order(OrderCommand),
@@ -209,6 +215,19 @@ enum LedgerCommand {
 }
 
 #[derive(Subcommand)]
+enum EventsCommand {
+    /// 证明events.url中的事件与库中历史一致；不一致时逐条列出并以1退出 / prove that what events.url names is the store's
+    /// history; exit 1 with every finding if it is not
+    Verify {
+        /// 等候尚未发布的记录最多多少秒 / wait for records that are not published yet, at most so many seconds
+        #[arg(long, default_value_t = 10)]
+        wait: u64,
+    },
+    /// 打印AsyncAPI文档 / print the AsyncAPI document of what events.url names
+    Asyncapi,
+}
+
+#[derive(Subcommand)]
 enum OrderCommand {
     /// 订单全过程 / the whole story of one order
     Show {
@@ -331,6 +350,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Channel(command) => channel(cli, &settings, command),
         Command::Institution(command) => institution(cli, &settings, command),
         Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
+        Command::Events(EventsCommand::Verify { wait }) => verify_events(cli, &settings, *wait),
+        Command::Events(EventsCommand::Asyncapi) => asyncapi(cli, &settings),
         Command::Order(command) => order(cli, &settings, command),
         Command::Refund(RefundCommand::List { state, most }) => refunds(cli, &settings, state.as_deref(), *most),
         Command::States { .. } => Ok(ExitCode::SUCCESS),
@@ -580,6 +601,47 @@ fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, Failure> {
         &json!({ "balanced": balanced, "faults": faults, "orders": orders, "fund_fen": fund_fen, "accounts": accounts }),
     )?;
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn verify_events(cli: &Cli, settings: &Settings, wait_s: u64) -> Result<ExitCode, Failure> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    let mut source = startup::open_source(settings)?;
+    let wait = Duration::from_secs(wait_s);
+    let report = verify::verify(&store, source.as_mut(), wait, &SystemClock::new()).map_err(said)?;
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "finding": finding.wrong.word(),
+                "sentence": finding.wrong.sentence(),
+                "order": finding.order,
+                "sequence": finding.sequence,
+                "at": finding.at.map(|at| at.to_string()),
+            })
+        })
+        .collect();
+    let equal = findings.is_empty();
+    answer(
+        cli,
+        &json!({
+            "equal": equal,
+            "orders": report.orders,
+            "records": report.records,
+            "read": report.read,
+            "repeats": report.repeats,
+            "findings": findings,
+        }),
+    )?;
+    Ok(if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn asyncapi(cli: &Cli, settings: &Settings) -> Result<ExitCode, Failure> {
+    let topic = match settings.events.url.parse() {
+        Ok(EventsUrl::Kafka(KafkaUrl { topic, partitions, .. })) => Some((topic, partitions)),
+        _ => None,
+    };
+    answer(cli, &schema::asyncapi::document(topic.as_ref().map(|(topic, partitions)| (topic.as_str(), *partitions))))
 }
 
 fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, Failure> {

@@ -67,6 +67,7 @@ pub struct Metrics {
     suspended: IntGaugeVec,
     balanced: IntGaugeVec,
     looked: IntGaugeVec,
+    waiting: IntGaugeVec,
     links: IntGauge,
 }
 
@@ -133,12 +134,31 @@ impl Metrics {
              as old as this.",
             &[],
         );
+        let waiting = gauges(
+            &registry,
+            "tongfu_records_waiting",
+            "Records in the store that the event sink does not have yet; what every process says is the same number.",
+            &[],
+        );
         let links = registered(&registry, IntGauge::new("tongfu_links_up", "Institutions connected to this process."));
         let build = gauges(&registry, "tongfu_build_info", "Always 1; the label says which build runs.", &["version"]);
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         // The process's own figures exist on Linux only; where they cannot be had, they are absent.
         let _ = registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
-        Metrics { registry, requests, moves, orders, party_calls, batches, damaged, suspended, balanced, looked, links }
+        Metrics {
+            registry,
+            requests,
+            moves,
+            orders,
+            party_calls,
+            batches,
+            damaged,
+            suspended,
+            balanced,
+            looked,
+            waiting,
+            links,
+        }
     }
 
     /// A request was answered. `route` is the template, never the path.
@@ -198,6 +218,11 @@ impl Metrics {
         self.balanced.reset();
     }
 
+    /// Records that wait to be published.
+    pub fn set_records_waiting(&self, count: i64) {
+        self.waiting.with_label_values::<&str>(&[]).set(count);
+    }
+
     /// Institutions connected now.
     pub fn set_links(&self, up: usize) {
         self.links.set(i64::try_from(up).unwrap_or(i64::MAX));
@@ -237,6 +262,7 @@ mod tests {
         metrics.set_orders(&BTreeMap::from([(("paid", "none"), 3), (("closed", "cancelled"), 1)]));
         metrics.set_suspended([0, 3_600_000_000, 86_400_000_000, 86_399_999_999]);
         metrics.set_balanced(true, 1_767_225_600_999_999);
+        metrics.set_records_waiting(4);
         metrics.set_links(2);
         let text = metrics.text().expect("encodes");
         for line in [
@@ -252,6 +278,7 @@ mod tests {
             r#"tongfu_suspended{age_bucket="1d_or_more"} 1"#,
             "tongfu_books_balanced 1",
             "tongfu_books_checked_timestamp_seconds 1767225600",
+            "tongfu_records_waiting 4",
             "tongfu_links_up 2",
             "tongfu_desk_batch_size_sum 7",
         ] {
@@ -289,9 +316,10 @@ mod tests {
         metrics.set_orders(&BTreeMap::from([(("paid", "none"), 1)]));
         metrics.set_suspended([0]);
         metrics.set_balanced(true, 0);
+        metrics.set_records_waiting(0);
         let families = metrics.registry.gather();
         let own: Vec<_> = families.iter().filter(|family| family.name().starts_with("tongfu_")).collect();
-        assert_eq!(own.len(), 11, "every family of this file has a value here");
+        assert_eq!(own.len(), 12, "every family of this file has a value here");
         for family in own {
             let name = family.name();
             assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{name}");

@@ -1,12 +1,13 @@
 //! The composition root: the one place that knows everyone, so that nobody else has to.
 
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hkdf;
 use schema::ids::{ProcessId, TenantId};
+use schema::refusal::Fault;
 use schema::seal::Vault;
 use schema::sign::SigningKey;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::ephemeral::Ephemeral;
 use crate::ephemeral::memory::Memory;
 use crate::ephemeral::redis::{self, Redis};
 use crate::errands;
-use crate::events::jsonl::JsonLines;
+use crate::events::{self, Sink, Source};
 use crate::http;
 use crate::journey::desk::{Desk, Thread};
 use crate::journey::{Ground, Tenant, Tenants};
@@ -34,6 +35,7 @@ use crate::parties::sms::config::SmsConfig;
 use crate::parties::wallet::client::WeChatPay;
 use crate::parties::wallet::config::WalletConfig;
 use crate::settings::Settings;
+use crate::settings::events::EventsUrl;
 use crate::store::sql::{self, Access, OpenError, SqlStore};
 use crate::store::{Store, TenantRow};
 
@@ -162,6 +164,27 @@ async fn open_ephemeral(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<A
     }
 }
 
+/// Opens the sink for events that the settings name. Blocks.
+pub fn open_sink(settings: &Settings) -> Result<Box<dyn Sink>, CannotStart> {
+    open_events(settings, events::sink)
+}
+
+/// Opens the same to be read. Blocks.
+pub fn open_source(settings: &Settings) -> Result<Box<dyn Source>, CannotStart> {
+    open_events(settings, events::source)
+}
+
+fn open_events<T>(
+    settings: &Settings,
+    open: impl FnOnce(&EventsUrl, Duration) -> Result<T, events::CannotOpen>,
+) -> Result<T, CannotStart> {
+    let url = &settings.events.url;
+    let parsed =
+        url.parse().map_err(|fault: Fault| CannotStart(format!("{}: {} / {}", fault.at, fault.zh, fault.en)))?;
+    let patience = Duration::from_millis(settings.limits.events_timeout_ms);
+    open(&parsed, patience).map_err(|error| CannotStart(format!("events.url {url}: {error}")))
+}
+
 /// Seals a tenant's parties into a row.
 pub fn tenant_row(
     master: &Master,
@@ -227,9 +250,10 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let (alone, opened_lanes) = (!opened.is_shared(), opened.lanes());
     in_step(&opened, clock.as_ref())?;
     let store: Arc<dyn Store> = Arc::clone(&opened) as Arc<dyn Store>;
-    let events = settings.events.url.strip_prefix("file:").unwrap_or(&settings.events.url);
-    let sink = JsonLines::open(&PathBuf::from(events))
-        .map_err(|error| CannotStart(format!("events.url {}: {error}", settings.events.url)))?;
+    let sinks = settings.clone();
+    let sink = tokio::task::spawn_blocking(move || open_sink(&sinks))
+        .await
+        .map_err(|error| CannotStart::because("events.url")(&error))??;
     let listener = std::net::TcpListener::bind(&settings.http.listen)
         .map_err(|error| CannotStart(format!("http.listen {}: {error}", settings.http.listen)))?;
     let bound = listener.local_addr().map_err(|error| CannotStart::because("http.listen")(&error))?;
@@ -294,7 +318,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     ));
     tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
     tokio::spawn(errands::adopt::run(Arc::clone(&ground), Arc::clone(&performer), me));
-    tokio::spawn(errands::publish::run(Arc::clone(&ground), Box::new(sink), records));
+    tokio::spawn(errands::publish::run(Arc::clone(&ground), sink, records, me));
     tokio::spawn(errands::measure::run(Arc::clone(&ground), Arc::clone(&metrics)));
     tokio::spawn(look_for_tenants(serves, Arc::clone(&ground)));
 

@@ -15,9 +15,11 @@
 //! | [`his`] | the adapter's face towards a hospital's own system |
 //! | [`mobile`] | the phone's API |
 //! | [`event`] | the records published for reconciliation |
+//! | [`asyncapi`] | the same as a document: topic, key, header, a message per type |
 //! | [`refusal`] | every "no", with what happened to the money and what to do |
 //! | [`openapi`] | what every documented operation says alike |
 
+pub mod asyncapi;
 pub mod bill;
 pub mod event;
 pub mod his;

@@ -58,6 +58,7 @@ async fn look(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
     let since_us = suspended.iter().map(|order| order.entered_at_us);
     let since_us = since_us.chain(refunds.iter().map(|(_, refund)| refund.created_at_us));
     metrics.set_suspended(since_us.map(|since_us| now_us.saturating_sub(since_us)));
+    metrics.set_records_waiting(ground.read(|store| store.records_waiting()).await?);
     metrics.set_orders(&orders);
     metrics.set_balanced(balanced, now_us);
     Ok(())

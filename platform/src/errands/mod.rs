@@ -6,6 +6,7 @@
 //! | [`perform`] | makes the calls that actions stand for |
 //! | [`due`] | starts actions whose time has come, passes deadlines, looks back at unknown commits |
 //! | [`adopt`] | says that this process lives, and asks about the actions of the dead |
+//! | [`duty`] | which process does what only one may |
 //! | [`lease`] | whether this process may send anything outside |
 //! | [`measure`] | looks at the books for operators |
 //! | [`publish`] | hands records to the event sink |
@@ -13,6 +14,7 @@
 pub mod adopt;
 pub mod after;
 pub mod due;
+pub mod duty;
 pub mod lease;
 pub mod measure;
 pub mod perform;

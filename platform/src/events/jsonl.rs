@@ -1,10 +1,10 @@
 //! Append-only JSON Lines. Every batch is synced before it counts; a torn last line is cut at start.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use super::{NotTaken, Sink};
+use super::{At, Found, NotRead, NotTaken, Sink, Source};
 use crate::store::Unpublished;
 
 /// What the lines are written to. A file, or a twin of one that breaks off where a disk would.
@@ -110,6 +110,47 @@ impl<M: Medium> Sink for JsonLines<M> {
     }
 }
 
+/// Reads the file, also while it is written. A last line without its end is none yet.
+#[derive(Debug)]
+pub struct Lines {
+    reader: BufReader<File>,
+    /// Where the next line begins.
+    begins_bytes: u64,
+    /// How many lines lie before it.
+    lines: u64,
+}
+
+impl Lines {
+    /// Opens a file that is there.
+    pub fn open(path: &Path) -> std::io::Result<Lines> {
+        Ok(Lines { reader: BufReader::new(File::open(path)?), begins_bytes: 0, lines: 0 })
+    }
+
+    fn line(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        self.reader.read_until(b'\n', &mut line)?;
+        if line.pop() != Some(b'\n') {
+            // It may be cut and written anew before it is looked at again.
+            self.reader.seek(SeekFrom::Start(self.begins_bytes))?;
+            return Ok(None);
+        }
+        self.begins_bytes += line.len() as u64 + 1;
+        self.lines += 1;
+        Ok(Some(line))
+    }
+}
+
+impl Source for Lines {
+    fn next(&mut self) -> Result<Option<Found>, NotRead> {
+        let line = self.line().map_err(|error| NotRead(error.to_string()))?;
+        Ok(line.map(|line| Found {
+            at: At::Line(self.lines),
+            key: None,
+            record: String::from_utf8_lossy(&line).into_owned(),
+        }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +179,21 @@ mod tests {
         sink.append(&[record("{\"a\":3}")]).expect("appends");
         let text = std::fs::read_to_string(&path).expect("reads");
         assert_eq!(text, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
+    }
+
+    #[test]
+    fn a_file_is_read_while_it_grows_and_a_torn_last_line_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("events.jsonl");
+        assert!(Lines::open(&path).is_err(), "nothing is made by looking");
+        std::fs::write(&path, "one\ntwo\nthr").expect("written");
+        let mut lines = Lines::open(&path).expect("a file");
+        let next = |lines: &mut Lines| lines.next().expect("readable").map(|found| (found.at, found.record));
+        assert_eq!(next(&mut lines), Some((At::Line(1), "one".into())));
+        assert_eq!(next(&mut lines), Some((At::Line(2), "two".into())));
+        assert_eq!(next(&mut lines), None);
+        std::fs::write(&path, "one\ntwo\nthree\n").expect("written");
+        assert_eq!(next(&mut lines), Some((At::Line(3), "three".into())));
+        assert_eq!(next(&mut lines), None);
     }
 }

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deadline::Rules;
 
+pub mod events;
+
 /// The default file, which is also the documentation of every setting.
 pub const DEFAULT: &str = include_str!("default.toml");
 
@@ -98,6 +100,8 @@ pub struct Limits {
     pub desk_queue: usize,
     /// Events in one commit.
     pub desk_batch: usize,
+    /// How long Kafka may leave records unconfirmed, in milliseconds.
+    pub events_timeout_ms: u64,
 }
 
 /// The settings cannot be used.
@@ -178,18 +182,14 @@ impl Settings {
             "must be memory: or begin with redis://",
         );
         unless(self.ephemeral.timeout_ms > 0, "ephemeral.timeout_ms", "须大于0", "must be above 0");
-        unless(
-            self.events.url.starts_with("file:"),
-            "events.url",
-            "目前支持 file:",
-            "must begin with file: in this version",
-        );
+        unless(self.limits.events_timeout_ms > 0, "limits.events_timeout_ms", "须大于0", "must be above 0");
         unless(
             self.http.listen.parse::<std::net::SocketAddr>().is_ok(),
             "http.listen",
             "须为 地址:端口",
             "must be address:port",
         );
+        faults.extend(self.events.url.parse::<events::EventsUrl>().err());
         faults
     }
 }
@@ -209,7 +209,8 @@ mod tests {
         settings.deadlines.code_ms = 301_000;
         settings.deadlines.price_ms = 0;
         settings.http.listen = "nowhere".into();
+        settings.events.url = "kafka://nowhere".into();
         let places: Vec<String> = settings.faults().into_iter().map(|fault| fault.at).collect();
-        assert_eq!(places, ["deadlines.price_ms", "deadlines.code_ms", "http.listen"]);
+        assert_eq!(places, ["deadlines.price_ms", "deadlines.code_ms", "http.listen", "events.url"]);
     }
 }

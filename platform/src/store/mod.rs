@@ -37,6 +37,7 @@ mod bills;
 mod cash;
 mod conn;
 mod desk;
+mod duties;
 mod institutions;
 mod ledger;
 mod legs;
@@ -645,6 +646,19 @@ pub struct Unpublished {
     pub record: String,
 }
 
+/// A record, published or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which order.
+    pub order: OrderId,
+    /// Its number within the order.
+    pub sequence: i64,
+    /// Marked published.
+    pub published: bool,
+    /// The CloudEvent as JSON text.
+    pub record: String,
+}
+
 /// Sums over one tenant, for `ledger verify` and the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerSums {
@@ -693,6 +707,14 @@ pub trait Store: DeskStore {
     fn unpublished(&self, most: u32) -> Result<Vec<Unpublished>, StoreError>;
     /// Marks them published, one statement per batch.
     fn mark_published(&self, records: &[(TenantId, OrderId, i64)]) -> Result<(), StoreError>;
+    /// How many records nobody has published yet.
+    fn records_waiting(&self) -> Result<i64, StoreError>;
+    /// A tenant's records, published or not, by order and sequence: those behind `after`, or from the first.
+    fn records(&self, tenant: TenantId, after: Option<(OrderId, i64)>, most: u32) -> Result<Vec<Recorded>, StoreError>;
+    /// Takes or renews a duty that one process does for all of them: `true` if it is this process's now. It is, if it
+    /// was already, or if its holder has not renewed it for `dead_after_ms` milliseconds of the store's clock
+    /// ([`Store::renew_lease`]), or if nobody ever held it.
+    fn hold_duty(&self, name: &str, me: ProcessId, now_us: i64, dead_after_ms: i64) -> Result<bool, StoreError>;
 
     // — set-up —
 

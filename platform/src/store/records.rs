@@ -8,8 +8,8 @@ use schema::ids::{EventId, OrderId, TenantId};
 use super::batch::{all, any, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{history, record};
-use super::values::{Id, from_doc, to_doc};
-use super::{HistoryRow, OrderWrite, StoreError, Unpublished};
+use super::values::{Bytes, Id, from_doc, to_doc};
+use super::{HistoryRow, OrderWrite, Recorded, StoreError, Unpublished};
 
 batched! {
     /// What was decided; one row an event.
@@ -125,6 +125,34 @@ pub(super) fn unpublished(conn: &mut Conn, most: u32) -> Result<Vec<Unpublished>
             sequence,
             record,
         })
+        .collect())
+}
+
+/// How many records nobody has published.
+pub(super) fn waiting(conn: &mut Conn) -> Result<i64, StoreError> {
+    Ok(on!(conn, c => record::table.filter(not(record::published)).count().get_result(c))?)
+}
+
+/// A tenant's records behind a place, by order and sequence.
+pub(super) fn after(
+    conn: &mut Conn,
+    tenant: TenantId,
+    after: Option<(OrderId, i64)>,
+    most: u32,
+) -> Result<Vec<Recorded>, StoreError> {
+    // Not (order, sequence) > (…), which diesel cannot say, but what an index finds its beginning by.
+    let (order, sequence) = after.map_or((Bytes([0; 16]), 0), |(order, sequence)| (Id::from(order), sequence));
+    let rows: Vec<(Id, i64, bool, String)> = on!(conn, c => record::table
+        .filter(record::tenant.eq(Id::from(tenant)))
+        .filter(record::order_id.ge(order))
+        .filter(record::order_id.gt(order).or(record::sequence.gt(sequence)))
+        .order((record::order_id, record::sequence))
+        .limit(i64::from(most))
+        .select((record::order_id, record::sequence, record::published, record::doc))
+        .load(c))?;
+    Ok(rows
+        .into_iter()
+        .map(|(order, sequence, published, record)| Recorded { order: order.into(), sequence, published, record })
         .collect())
 }
 

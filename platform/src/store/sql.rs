@@ -17,9 +17,9 @@ use schema::sign::PublicKey;
 use super::conn::{Conn, NotCommitted, NotWritten, Tx};
 use super::{
     BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction,
-    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, PrepayRow, Store, StoreError, Story, TenantRow, Unpublished,
-    VisitCardRow, Want, actions, answers, bills, cash, desk, institutions, ledger, legs, orders, people, postgres,
-    records, refunds, settlements, sqlite, tenants,
+    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, PrepayRow, Recorded, Store, StoreError, Story, TenantRow,
+    Unpublished, VisitCardRow, Want, actions, answers, bills, cash, desk, duties, institutions, ledger, legs, orders,
+    people, postgres, records, refunds, settlements, sqlite, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -489,6 +489,22 @@ impl Store for SqlStore {
 
     fn mark_published(&self, published: &[(TenantId, OrderId, i64)]) -> Result<(), StoreError> {
         self.write(|tx| records::mark_published(tx, published))
+    }
+
+    fn records_waiting(&self) -> Result<i64, StoreError> {
+        self.read(|conn| records::waiting(conn))
+    }
+
+    fn records(&self, tenant: TenantId, after: Option<(OrderId, i64)>, most: u32) -> Result<Vec<Recorded>, StoreError> {
+        self.read(|conn| records::after(conn, tenant, after, most))
+    }
+
+    fn hold_duty(&self, name: &str, me: ProcessId, now_us: i64, dead_after_ms: i64) -> Result<bool, StoreError> {
+        self.write_if(|tx| {
+            let now_us = tx.clock_us(now_us)?;
+            let held = duties::hold(tx, name, me, now_us, now_us - dead_after_ms * 1000)?;
+            Ok((held, held))
+        })
     }
 
     fn add_tenant(&self, row: &TenantRow) -> Result<(), StoreError> {

@@ -428,5 +428,13 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    duty (name) {
+        name -> Text,
+        holder -> Binary,
+        renewed_at_us -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(action, lease, orders);
 diesel::allow_tables_to_appear_in_same_query!(settlement, settlement_undo);

@@ -53,6 +53,9 @@ macro_rules! every_promise {
                 only_the_actions_of_the_dead_are_adopted
                 deadlines_that_passed_are_found
                 records_are_published_in_sequence_and_once
+                every_record_can_be_read_again_page_by_page
+                a_duty_has_one_holder_until_it_grows_old
+                of_many_that_want_a_duty_at_once_one_has_it
             }
             people {
                 set_up_reads_back

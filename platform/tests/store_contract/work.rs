@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use platform::clock::Clock as _;
 use platform::domain::order::Event;
 use platform::store::{Change, DueAction, NewAction, Written};
-use schema::ids::{ActionId, MessageId, OrderId, ProcessId};
+use schema::ids::{ActionId, MessageId, OrderId, ProcessId, TenantId};
 
 use platform::domain::action::Action;
 
@@ -174,4 +174,78 @@ pub(crate) fn records_are_published_in_sequence_and_once(engine: &dyn Engine) {
     assert_eq!(waiting(9), [(one, 2), (two, 2)]);
     world.store.mark_published(&[(world.tenant, one, 1), (world.tenant, one, 2)]).expect("marking twice is harmless");
     assert_eq!(waiting(9), [(two, 2)]);
+}
+
+pub(crate) fn every_record_can_be_read_again_page_by_page(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let one = world.open(world.bill("B1", 1000), false).id;
+    let two = world.open(world.bill("B2", 1000), false).id;
+    world.step(two, &world.price(false, 1000));
+    world.step(one, &Event::Cancelled);
+    world.step(two, &Event::Cancelled);
+    let waiting = world.store.unpublished(9).expect("the store answers");
+    assert_eq!(world.store.records_waiting(), Ok(5));
+    world.store.mark_published(&[(world.tenant, one, 1), (world.tenant, two, 2)]).expect("marked");
+    assert_eq!(world.store.records_waiting(), Ok(3));
+
+    let page = |after, most| world.store.records(world.tenant, after, most).expect("the store answers");
+    let all = page(None, 9);
+    let places: Vec<(OrderId, i64)> = all.iter().map(|recorded| (recorded.order, recorded.sequence)).collect();
+    assert_eq!(places, [(one, 1), (one, 2), (two, 1), (two, 2), (two, 3)]);
+    let published: Vec<bool> = all.iter().map(|recorded| recorded.published).collect();
+    assert_eq!(published, [true, false, false, true, false]);
+    for (recorded, unpublished) in all.iter().zip(&waiting) {
+        assert_eq!(recorded.record, unpublished.record, "byte for byte");
+    }
+    for most in 1..=4 {
+        let mut paged = page(None, most);
+        while let Some(last) = paged.last().map(|recorded| (recorded.order, recorded.sequence)) {
+            match page(Some(last), most) {
+                next if next.is_empty() => break,
+                next => paged.extend(next),
+            }
+        }
+        assert_eq!(paged, all, "{most} at a time");
+    }
+    let nobody = TenantId::from_uuid(world.clock.fresh());
+    assert_eq!(world.store.records(nobody, None, 9), Ok(vec![]));
+}
+
+pub(crate) fn a_duty_has_one_holder_until_it_grows_old(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let (me, other) = (world.me, ProcessId::from_uuid(world.clock.fresh()));
+    let hold = |name, who, now_us, dead_after_ms| {
+        world.store.hold_duty(name, who, now_us, dead_after_ms).expect("the store answers")
+    };
+    assert!(hold("publish", me, NOON_US, 60_000), "nobody held it");
+    assert!(!hold("publish", other, NOON_US, 60_000));
+    assert!(hold("reconcile", other, NOON_US, 60_000), "each duty is a matter of its own");
+    assert!(hold("publish", me, NOON_US, 60_000), "renewed");
+    // A store with a clock of its own goes by that one: time passes on both until the duty is too old.
+    let mut now_us = NOON_US;
+    while !hold("publish", other, now_us, 500) {
+        now_us += 20_000;
+    }
+    assert!(!hold("publish", me, now_us, 60_000), "it is the other's now");
+    assert!(hold("publish", other, now_us + 90_000_000, 500), "nobody else wanted it in the meantime");
+    assert!(!hold("reconcile", me, now_us, 60_000), "and each grows old by itself");
+}
+
+pub(crate) fn of_many_that_want_a_duty_at_once_one_has_it(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let store = world.store.as_ref();
+    let takers: Vec<ProcessId> = (0..4).map(|_| ProcessId::from_uuid(world.clock.fresh())).collect();
+    for round in 0..20 {
+        let name = format!("duty {round}");
+        let holders = std::thread::scope(|scope| {
+            let hold = |who: ProcessId| {
+                let name = &name;
+                move || store.hold_duty(name, who, NOON_US, 60_000)
+            };
+            let threads: Vec<_> = takers.iter().map(|who| scope.spawn(hold(*who))).collect();
+            let held = threads.into_iter().map(|thread| thread.join().expect("a taker").expect("the store answers"));
+            held.filter(|held| *held).count()
+        });
+        assert_eq!(holders, 1, "round {round}");
+    }
 }

@@ -476,3 +476,10 @@ CREATE TABLE lease (
     process BYTEA NOT NULL PRIMARY KEY CHECK (length(process) = 16),
     renewed_at_us BIGINT NOT NULL
 );
+
+-- What one process does for all of them; its holder is whoever renewed it last.
+CREATE TABLE duty (
+    name TEXT NOT NULL PRIMARY KEY,
+    holder BYTEA NOT NULL CHECK (length(holder) = 16),
+    renewed_at_us BIGINT NOT NULL
+);

@@ -1,3 +1,4 @@
+DROP TABLE duty;
 DROP TABLE lease;
 DROP TABLE first_answer;
 DROP TABLE action;
