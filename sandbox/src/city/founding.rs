@@ -88,14 +88,16 @@ pub struct Founded {
 pub struct Ground {
     /// Everything is below it.
     pub dir: PathBuf,
+    /// The platform's settings over its file.
+    pub platform_env: Vec<(String, String)>,
 }
 
 impl Ground {
     /// Makes the folders of a city.
-    pub fn prepare(dir: &Path) -> io::Result<Ground> {
+    pub fn prepare(dir: &Path, platform_env: &[(String, String)]) -> io::Result<Ground> {
         std::fs::create_dir_all(dir.join("logs"))?;
         std::fs::create_dir_all(dir.join("platform"))?;
-        Ok(Ground { dir: dir.canonicalize()? })
+        Ok(Ground { dir: dir.canonicalize()?, platform_env: platform_env.to_vec() })
     }
 
     /// What was founded here before; `None` in an empty folder.
@@ -132,7 +134,7 @@ impl Ground {
             name: "platform-cli".to_owned(),
             program: programs.platform.clone(),
             args: all,
-            env: Vec::new(),
+            env: self.platform_env.clone(),
             log: self.log("platform-cli"),
         }
     }
@@ -169,6 +171,7 @@ pub async fn found(
     addresses: &Addresses,
     client: &reqwest::Client,
 ) -> io::Result<()> {
+    ground.platform_cli(programs, &["migrate"]).answer(false).await?;
     if !ground.dir.join("platform/master.key").exists() {
         ground.platform_cli(programs, &["keys", "init"]).answer(false).await?;
     }

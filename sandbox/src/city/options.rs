@@ -54,6 +54,12 @@ pub struct Options {
     /// The deadlines; [`COMPRESSED`] when absent.
     #[arg(skip)]
     pub profile: Option<Profile>,
+    /// Settings of the platform over its file, as environment: which engines it lives on.
+    #[arg(skip)]
+    pub platform_env: Vec<(String, String)>,
+    /// Platform processes; more than one only on engines that they can share.
+    #[arg(skip = 1_usize)]
+    pub replicas: usize,
 }
 
 impl Default for Options {
@@ -74,6 +80,8 @@ impl Default for Options {
             sandbox_bin: None,
             link_via: None,
             profile: None,
+            platform_env: Vec::new(),
+            replicas: 1,
         }
     }
 }
