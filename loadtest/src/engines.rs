@@ -4,36 +4,46 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use sandbox::engines::kafka::{self, Kafka};
 use sandbox::engines::postgres::Postgres;
+use sandbox::engines::redis::Redis;
 
 /// Which engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Choice {
     /// SQLite, memory, a file.
     Embedded,
-    /// Servers.
+    /// PostgreSQL, Redis and Kafka.
     Real,
 }
 
 /// Engines that run. Dropping them stops them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Engines {
-    postgres: Option<Postgres>,
+    servers: Option<(Postgres, Redis, Kafka)>,
     settings: Vec<(String, String)>,
 }
+
+/// As a database administrator would set up a small machine; nothing that could lose a commit.
+const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB"];
 
 impl Engines {
     /// Starts what is chosen in this folder.
     pub(crate) fn start(choice: Choice, dir: &Path) -> io::Result<Engines> {
         if choice == Choice::Embedded {
-            return Ok(Engines { postgres: None, settings: Vec::new() });
+            return Ok(Engines::default());
         }
-        // As a database administrator would set up a small machine; nothing that could lose a commit.
-        let tuned = ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB"];
-        let postgres = Postgres::start(&dir.join("postgres"), &tuned)?;
-        let url = postgres.database(None)?;
-        let settings = vec![("TONGFU__STORE__URL".to_owned(), url)];
-        Ok(Engines { postgres: Some(postgres), settings })
+        let postgres = Postgres::start(&dir.join("postgres"), &POSTGRES)?;
+        let redis = Redis::obtain()?;
+        let java = ["-Xmx512m", "-XX:+UseSerialGC"].map(str::to_owned).to_vec();
+        let kafka = Kafka::start(&kafka::Shape { java, front: None })?;
+        let settings = [
+            ("TONGFU__STORE__URL", postgres.database(None)?),
+            ("TONGFU__EPHEMERAL__URL", redis.url().to_owned()),
+            ("TONGFU__EVENTS__URL", format!("kafka://{}/tongfu-load?partitions=4", kafka.bootstrap())),
+        ];
+        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Ok(Engines { servers: Some((postgres, redis, kafka)), settings })
     }
 
     /// The platform's settings, as environment.
@@ -43,7 +53,8 @@ impl Engines {
 
     /// Their process ids.
     pub(crate) fn pids(&self) -> BTreeMap<String, u32> {
-        let postgres = self.postgres.as_ref().and_then(Postgres::pid);
-        postgres.map(|pid| ("postgres".to_owned(), pid)).into_iter().collect()
+        let Some((postgres, redis, kafka)) = &self.servers else { return BTreeMap::new() };
+        let pids = [("postgres", postgres.pid()), ("redis", redis.pid()), ("kafka", kafka.pid())];
+        pids.into_iter().filter_map(|(name, pid)| Some((name.to_owned(), pid?))).collect()
     }
 }

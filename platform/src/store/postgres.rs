@@ -94,7 +94,7 @@ pub fn open(url: &str, access: Access) -> Result<SqlStore, OpenError> {
     let mut conn = connection(url).map_err(engine)?;
     sound(&mut conn)?;
     migrations(&mut conn)?.exact("run `platform migrate` / 请先运行 platform migrate")?;
-    SqlStore::pooled(CONNECTIONS, Server { url: url.to_owned() }, access)
+    Ok(SqlStore::pooled(CONNECTIONS, Server { url: url.to_owned() }, access))
 }
 
 fn setting(conn: &mut PgConnection, name: &str) -> Result<String, OpenError> {

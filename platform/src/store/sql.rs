@@ -151,14 +151,14 @@ impl std::fmt::Debug for SqlStore {
     }
 }
 
-fn pool(size: u32, connect: impl Connect) -> Result<Pool<Manager>, OpenError> {
+/// Whoever opens a store has connected once already, so the pool fills itself beside whatever comes next.
+fn pool(size: u32, connect: impl Connect) -> Pool<Manager> {
     Pool::builder()
         .max_size(size)
         .min_idle(Some(1))
         .test_on_check_out(false)
         .connection_timeout(WAIT)
-        .build(Manager(Box::new(connect)))
-        .map_err(engine)
+        .build_unchecked(Manager(Box::new(connect)))
 }
 
 impl SqlStore {
@@ -187,8 +187,8 @@ impl SqlStore {
     }
 
     /// The same with connections beside it that read.
-    pub(super) fn with_readers(self, size: u32, connect: impl Connect) -> Result<SqlStore, OpenError> {
-        Ok(SqlStore { pool: Some(pool(size, connect)?), ..self })
+    pub(super) fn with_readers(self, size: u32, connect: impl Connect) -> SqlStore {
+        SqlStore { pool: Some(pool(size, connect)), ..self }
     }
 
     /// The same, holding a lock while it lives.
@@ -197,10 +197,10 @@ impl SqlStore {
     }
 
     /// A store on connections that all read and write.
-    pub(super) fn pooled(size: u32, connect: impl Connect, access: Access) -> Result<SqlStore, OpenError> {
-        let pool = Some(pool(size, connect)?);
+    pub(super) fn pooled(size: u32, connect: impl Connect, access: Access) -> SqlStore {
+        let pool = Some(pool(size, connect));
         let (in_doubt, taken) = (Mutex::default(), Mutex::default());
-        Ok(SqlStore { writer: None, pool, access, in_doubt, taken, _lock: None })
+        SqlStore { writer: None, pool, access, in_doubt, taken, _lock: None }
     }
 
     /// Whether several processes may serve on it: then nobody is dead because this one lives.

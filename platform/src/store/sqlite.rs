@@ -78,7 +78,7 @@ pub fn open(path: impl AsRef<Path>, access: Access) -> Result<SqlStore, OpenErro
         apply(&mut conn)?;
     }
     let store = SqlStore::one_writer(Conn::Sqlite(conn), access);
-    Ok(store.with_readers(READERS, Readers { name: name.to_owned() })?.holding(lock))
+    Ok(store.with_readers(READERS, Readers { name: name.to_owned() }).holding(lock))
 }
 
 fn migrations(conn: &mut SqliteConnection) -> Result<Migrations, OpenError> {

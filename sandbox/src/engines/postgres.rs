@@ -101,6 +101,14 @@ impl Postgres {
         own.child.take().map_or(Ok(()), |child| child.stop(Signal::QUIT, READY))
     }
 
+    /// Ends every connection to its databases, whatever is being committed on it.
+    pub fn cut(&self) -> io::Result<()> {
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        let url = format!("{}/postgres", self.authority);
+        finished(Command::new(self.bin.join("psql")).args(["-q", "-d", &url, "-c", end]))
+    }
+
     /// Whether this one may be stopped: not one that was given.
     pub fn is_ours(&self) -> bool {
         self.own.is_some()

@@ -1,0 +1,150 @@
+//! Two platforms on PostgreSQL, Redis and Kafka, and everything under them taken away in turn while people pay:
+//! afterwards every order has ended, the books agree from every side, nobody was charged twice, and the topic is the
+//! store's history.
+//!
+//! The programs and the servers are real: `make test` builds and installs them before the tests run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox::city::town::{PLATFORM, replica_name};
+use sandbox::city::{City, Options};
+use sandbox::engines::kafka::{Kafka, Shape};
+use sandbox::engines::postgres::Postgres;
+use sandbox::engines::redis::Redis;
+use tempfile::TempDir;
+
+/// `target/debug/NAME`, beside the folder this test runs from.
+fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test runs from a file");
+    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
+    let program = folder.join(name);
+    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
+    program
+}
+
+/// A city of two platforms with its engines.
+struct Province {
+    city: Arc<City>,
+    postgres: Postgres,
+    redis: Redis,
+    kafka: Kafka,
+    _dir: TempDir,
+}
+
+impl Province {
+    async fn found(seed: u64, payments: u32) -> Province {
+        let dir = tempfile::tempdir().expect("a folder");
+        let postgres = Postgres::start(&dir.path().join("postgres"), &[]).expect("PostgreSQL");
+        let redis = Redis::own(&[]).expect("Redis");
+        let kafka = Kafka::start(&Shape::default()).expect("Kafka");
+        let settings = [
+            ("TONGFU__STORE__URL", postgres.database(None).expect("a database")),
+            ("TONGFU__EPHEMERAL__URL", redis.url().to_owned()),
+            ("TONGFU__EVENTS__URL", format!("kafka://{}/tongfu?partitions=3", kafka.bootstrap())),
+        ];
+        let city = City::start(Options {
+            seed,
+            payments: Some(payments),
+            dir: Some(dir.path().join("city")),
+            platform_bin: Some(program("platform")),
+            adapter_bin: Some(program("hospital-adapter")),
+            sandbox_bin: Some(program("sandbox")),
+            platform_env: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            replicas: 2,
+            ..Options::default()
+        })
+        .await
+        .expect("the city starts");
+        city.settle_in().await.expect("people log in");
+        Province { city: Arc::new(city), postgres, redis, kafka, _dir: dir }
+    }
+
+    fn pay(&self, payments: u32) -> tokio::task::JoinHandle<()> {
+        let city = Arc::clone(&self.city);
+        tokio::spawn(async move { city.pay(payments, |_| {}).await })
+    }
+
+    async fn signal(&self, name: &str, signal: Signal) {
+        let pid = self.city.pid(name).await.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        kill_process(pid.expect("it runs"), signal).expect("a signal");
+    }
+
+    /// Everything has ended and agrees.
+    async fn prove(self) {
+        let verdict = self.city.verdict().await.expect("a verdict");
+        let shown = serde_json::to_string_pretty(&verdict).expect("JSON");
+        println!("{shown}");
+        assert_eq!(verdict.unfinished, 0, "{shown}");
+        assert!(verdict.is_sound(), "{shown}");
+        assert!(verdict.completed * 2 > verdict.payments, "{shown}");
+        let fallen = self.city.fallen().await;
+        assert!(fallen.is_empty(), "{fallen:?} ended by themselves");
+        // The last records may still be on their way.
+        let topic = self.city.platform_cli(&["events", "verify", "--wait", "60"], true).await.expect("it says");
+        assert!(topic["findings"].as_array().is_some_and(Vec::is_empty), "{topic:#}");
+        let city = Arc::into_inner(self.city).expect("nobody else holds the city");
+        city.stop().await.expect("it stops");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_of_two_platforms_serves_anybody_and_either_may_be_killed_or_stopped_under_load() {
+    let province = Province::found(41, 160).await;
+    let paying = province.pay(160);
+    let second = replica_name(2);
+    let mut round = 0_u32;
+    while !paying.is_finished() {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let name = if round % 2 == 0 { second.as_str() } else { PLATFORM };
+        if round % 3 == 2 {
+            // Longer than its lease: the other one adopts what it held, and it must notice when it wakes.
+            province.signal(name, Signal::STOP).await;
+            tokio::time::sleep(Duration::from_millis(6_000)).await;
+            province.signal(name, Signal::CONT).await;
+        } else {
+            province.city.kill(name).await.expect("SIGKILL");
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            province.city.restart(name).await.expect("it starts again");
+        }
+        round += 1;
+    }
+    paying.await.expect("payments end");
+    assert!(round >= 3, "only {round} blows");
+    province.prove().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_redis_and_kafka_may_go_away_under_load_and_come_back() {
+    let mut province = Province::found(42, 160).await;
+    let paying = province.pay(160);
+    let mut round = 0_u32;
+    while !paying.is_finished() {
+        tokio::time::sleep(Duration::from_millis(2_000)).await;
+        match round % 4 {
+            0 => {
+                province.postgres.crash().expect("PostgreSQL crashes");
+                tokio::time::sleep(Duration::from_millis(1_000)).await;
+                province.postgres.again().expect("PostgreSQL comes back");
+            }
+            1 => {
+                // Nothing of it is on disk: whoever comes back has forgotten everything.
+                province.redis.kill().expect("Redis dies");
+                tokio::time::sleep(Duration::from_millis(1_000)).await;
+                province.redis.start().expect("Redis comes back");
+            }
+            2 => {
+                province.kafka.kill().expect("Kafka dies");
+                tokio::time::sleep(Duration::from_millis(5_000)).await;
+                province.kafka.again().expect("Kafka comes back");
+            }
+            _ => province.postgres.cut().expect("every connection is ended"),
+        }
+        round += 1;
+    }
+    paying.await.expect("payments end");
+    assert!(round >= 3, "only {round} blows");
+    province.prove().await;
+}
