@@ -11,7 +11,7 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Content, PathsBuilder, Ref, Required};
 use utoipa::{Modify, OpenApi, ToSchema};
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{bills, orders, refunds, visit_cards, work};
 
@@ -94,11 +94,16 @@ fn work_pushed() -> Operation {
         .build()
 }
 
+/// The page as it comes asks a validator on the internet about our address, and offers to fetch any other.
+fn offline() -> Config<'static> {
+    Config::default().validator_url("none").use_base_layout()
+}
+
 pub(super) fn configure(config: &mut ServiceConfig) {
     let there = || async { HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish() };
     config
         .service(web::resource("/docs").route(web::get().to(there)))
-        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", HisFace::openapi()));
+        .service(SwaggerUi::new("/docs/{_:.*}").config(offline()).url("/openapi.json", HisFace::openapi()));
 }
 
 #[cfg(test)]
@@ -193,5 +198,15 @@ mod tests {
             assert_eq!(named, format!("#/components/schemas/{wanted}"));
             assert!(document["components"]["schemas"].get(wanted).is_some(), "{wanted}");
         }
+    }
+
+    #[actix_web::test]
+    async fn the_page_asks_nobody_but_us() {
+        let app = actix_web::test::init_service(actix_web::App::new().configure(super::configure)).await;
+        let ask = actix_web::test::TestRequest::get().uri("/docs/swagger-initializer.js").to_request();
+        let script = actix_web::test::call_and_read_body(&app, ask).await;
+        let script = String::from_utf8_lossy(&script);
+        assert!(script.contains(r#""validatorUrl": "none""#) && script.contains("BaseLayout"), "{script}");
+        assert!(!script.contains("https://"), "{script}");
     }
 }

@@ -6,7 +6,7 @@ use actix_web::web::{self, ServiceConfig};
 use schema::openapi::EveryOperation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::mobile;
 
@@ -40,6 +40,13 @@ use super::mobile;
         mobile::orders::receipt,
         mobile::events::events,
     ),
+    tags(
+        (name = "login", description = "登录 / logging in by text message"),
+        (name = "bindings", description = "绑定 / whose insurance this phone may look at, and spend"),
+        (name = "bills", description = "待缴费单 / what hospitals ask for"),
+        (name = "orders", description = "支付订单 / paying a bill"),
+        (name = "events", description = "通知 / the bell that says when to look again"),
+    ),
     components(schemas(schema::refusal::Problem, schema::mobile::Bell)),
     modifiers(&Credentials, &EveryOperation),
 )]
@@ -58,11 +65,16 @@ impl Modify for Credentials {
     }
 }
 
+/// The page as it comes asks a validator on the internet about our address, and offers to fetch any other.
+fn offline() -> Config<'static> {
+    Config::default().validator_url("none").use_base_layout()
+}
+
 pub(super) fn configure(config: &mut ServiceConfig) {
     let there = || async { HttpResponse::PermanentRedirect().insert_header((header::LOCATION, "/docs/")).finish() };
     config
         .service(web::resource("/docs").route(web::get().to(there)))
-        .service(SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", PhoneApi::openapi()));
+        .service(SwaggerUi::new("/docs/{_:.*}").config(offline()).url("/openapi.json", PhoneApi::openapi()));
 }
 
 #[cfg(test)]
@@ -150,5 +162,15 @@ mod tests {
                 assert_eq!(keyed, method != "get" && !login, "{method} {path}");
             }
         }
+    }
+
+    #[actix_web::test]
+    async fn the_page_asks_nobody_but_us() {
+        let app = actix_web::test::init_service(actix_web::App::new().configure(super::configure)).await;
+        let ask = actix_web::test::TestRequest::get().uri("/docs/swagger-initializer.js").to_request();
+        let script = actix_web::test::call_and_read_body(&app, ask).await;
+        let script = String::from_utf8_lossy(&script);
+        assert!(script.contains(r#""validatorUrl": "none""#) && script.contains("BaseLayout"), "{script}");
+        assert!(!script.contains("https://"), "{script}");
     }
 }
