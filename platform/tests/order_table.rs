@@ -1314,6 +1314,7 @@ pages! {
     a_hospital_that_asks_everything_back_after_the_suspension_gets_it: paid_mixed() => {
         deadline() => "Suspended(institution_silent) | | | bill";
         refund(100) => "refused REFUND_NOT_NOW";
+        replace_by(6_000) => "refused REFUND_NOT_NOW";
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
     }
     a_refund_that_lasts_too_long_is_shown_to_finance_and_still_ends: returning() => {
@@ -1327,6 +1328,7 @@ pages! {
 
     a_paid_order_is_given_back_whole_before_it_is_booked: paid_mixed() => {
         refund(2_500) => "refused REFUND_NOT_NOW";
+        replace_by(6_000) => "refused REFUND_NOT_NOW";
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
         back_undone() => "Returning(refund_asked)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
         cash_back() => "Closed(refund_asked)/done | wallet-2500 payable+2500 | sms tell_undone |";

@@ -1864,7 +1864,7 @@ fn rejected(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
 
 fn return_all(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::RefundAsked(asked) = event else { return Err(inconsistent(order, event)) };
-    if asked.amount.is_some() {
+    if asked.amount.is_some() || asked.replaced_by.is_some() {
         return Err(Refusal::new(No::RefundNotNow, "before it is booked an order is given back whole or not at all"));
     }
     begin_whole_return(order, given, asked, Why::RefundAsked)

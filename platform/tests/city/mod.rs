@@ -301,7 +301,10 @@ impl City {
                     add(1, Move::Stale(at));
                 }
                 Place::Prepaying | Place::Collecting => add(2, Move::Cancel(at)),
-                Place::Paid => add(1, Move::AskBack(at, None)),
+                Place::Paid => {
+                    add(1, Move::AskBack(at, None));
+                    add(1, Move::Replace(at));
+                }
                 Place::Completed => {
                     add(2, Move::AskBack(at, None));
                     add(2, Move::AskBack(at, Some(4_000)));
@@ -310,6 +313,7 @@ impl City {
                 Place::Suspended => {
                     add(1, Move::Cancel(at));
                     add(1, Move::AskBack(at, None));
+                    add(1, Move::Replace(at));
                 }
                 _ => {}
             }
