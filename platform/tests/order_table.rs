@@ -1347,7 +1347,8 @@ pages! {
         refund(2_500) => "refused REFUND_PART_INSURED";
         refund(10_001) => "refused REFUND_TOO_MUCH";
         refund(10_000) => "Completed/undoing_insurance | | undo | bill";
-        refund_all() => "refused REFUND_TOO_MUCH";
+        refund_all() => "refused REFUND_UNDER_WAY";
+        refund(10_001) => "refused REFUND_TOO_MUCH";
     }
     a_refund_that_the_bureau_refuses_moves_nothing_and_may_be_asked_again: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
@@ -1357,7 +1358,7 @@ pages! {
     }
     a_cash_only_order_goes_back_in_parts_up_to_what_was_paid: completed_in_cash() => {
         refund(4_000) => "Completed/returning_cash | | return_cash | bill";
-        refund(6_001) => "refused REFUND_TOO_MUCH";
+        refund(6_001) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-4000 payable+4000 | sms tell_undone | bill";
         refund(6_001) => "refused REFUND_TOO_MUCH";
         refund(0) => "refused REFUND_TOO_MUCH";
@@ -1365,7 +1366,7 @@ pages! {
         refund(5_999) => "Completed/returning_cash | | return_cash | bill";
         cash_back() => "Completed/done | wallet-5999 payable+5999 | sms tell_undone | bill";
         refund_all() => "Completed/returning_cash | | return_cash | bill";
-        refund(1) => "refused REFUND_TOO_MUCH";
+        refund(1) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-1 payable+1 | sms tell_undone | bill";
         refund_all() => "refused REFUND_TOO_MUCH";
     }
@@ -1381,15 +1382,23 @@ pages! {
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
         cash_back() => "refused NOT_NOW";
     }
-    a_merchant_without_balance_is_tried_until_patience_ends: completed_in_cash() => {
+    a_merchant_without_balance_is_tried_until_it_has_some: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
         cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
         after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@600s | bill";
-        after(1, cash_refused()) => "Completed/suspended | | ask_return@7200s | bill";
-        after(7_200, cash_unheard_of()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(1, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
+        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
         after(7_200, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
-        refund(9_901) => "refused REFUND_TOO_MUCH";
+        after(7_200, cash_unheard_of()) => "Completed/suspended | | return_cash | bill";
+        refund(9_901) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+    }
+    the_cash_of_a_refund_whose_2208_took_long_has_patience_of_its_own: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
+        after(10_800, back_undone()) => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
+        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
     }
     an_abnormal_refund_is_shown_to_a_person_and_believed_when_it_ends: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
@@ -1398,23 +1407,36 @@ pages! {
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
     }
 
-    a_refund_whose_2208_the_bureau_never_answers_is_shown_to_the_bureaus_operators: completed() => {
+    a_refund_whose_2208_the_bureau_never_answers_is_shown_to_the_bureaus_operators_and_sent_again: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
         back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
         after(7_200, back_lost()) => "Completed/suspended | | ask_undo@7200s | bill";
         back_lost() => "Completed/suspended | | ask_undo@7200s | bill";
-        back_stands() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/suspended | | undo | bill";
+        back_lost() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/suspended | | undo | bill";
         back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
     }
     a_refund_whose_2208_is_lost_again_and_again_is_shown_to_the_bureaus_operators: completed_without_cash() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
         back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
-        after(7_200, back_stands()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_stands()) => "Completed/suspended | | undo | bill";
         back_undone() => "Completed/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone | bill";
     }
-    a_bureau_too_busy_for_a_2208_is_shown_to_its_operators: completed() => {
+    a_bureau_too_busy_for_a_2208_is_shown_to_its_operators_and_tried_on: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
-        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
+        refund_all() => "refused REFUND_UNDER_WAY";
+        back_refused() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/refused | | | bill";
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+    }
+    a_refusal_that_could_not_be_asked_about_for_long_is_one_in_the_end: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_refused() => "Completed/asking_undo | | ask_undo@5s | bill";
+        after(7_200, back_lost()) => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/refused | | | bill";
     }
     cash_that_takes_days_to_come_back_is_shown_to_finance_after_five: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
@@ -1427,7 +1449,7 @@ pages! {
 
     a_partial_return_undoes_all_and_gives_back_what_its_replacement_does_not_keep: completed() => {
         replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
-        refund_all() => "refused REFUND_TOO_MUCH";
+        refund_all() => "refused REFUND_UNDER_WAY";
         back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
         claim() => "refused BILL_NOT_PAYABLE";
         kept(2_501) => "refused INTERNAL";
@@ -1454,7 +1476,7 @@ pages! {
     }
     a_partial_return_whose_2208_was_found_late_goes_on: completed() => {
         replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
-        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
         back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
     }
     a_partial_return_that_the_bureau_refuses_moves_nothing: completed() => {

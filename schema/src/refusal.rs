@@ -164,6 +164,8 @@ codes! {
         "This bill is being paid online; ask again in a moment and do not charge it at the window, or it is paid twice.";
     RefundTooMuch = "REFUND_TOO_MUCH", 422, Never, "退款金额超过可退金额，未退款，原支付不变。请核对可退金额后重新申请。",
         "The refund is more than is left to give back; nothing was refunded and the payment stands. Check the amount and ask again.";
+    RefundUnderWay = "REFUND_UNDER_WAY", 409, AfterLooking, "该订单已有退款正在办理，本次未另行退款，原退款继续办理。请查询原退款单的进展，勿重复申请。",
+        "A refund of this order is already under way; nothing more was refunded this time and the first one goes on. Look at its state; there is no need to ask again.";
     RefundPartInsured = "REFUND_PART_INSURED", 422, Never, "医保订单不能部分退款，未退款，原支付不变。请整单退后重新收费。",
         "An insured order cannot be refunded in part; nothing was refunded and the payment stands. Refund it whole and charge again.";
     RefundChanged = "REFUND_CHANGED", 409, Never, "同一退款单号已有不同内容，本次未退款。请核对原退款单，或使用新的退款单号。",

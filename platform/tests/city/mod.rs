@@ -843,8 +843,11 @@ impl City {
             if !ended {
                 faults.push(format!("order {at} has not ended: {:?}", paper.order.state));
             }
-            let open = paper.refunds.iter().find(|refund| {
-                !matches!(refund.state, RefundState::Done | RefundState::Refused { .. } | RefundState::Suspended { .. })
+            // A suspended refund ends by itself once everybody answers, unless the wallet will not make it.
+            let open = paper.refunds.iter().find(|refund| match refund.state {
+                RefundState::Done | RefundState::Refused { .. } => false,
+                RefundState::Suspended { .. } => !self.wallet.is_abnormal(refund.id),
+                _ => true,
             });
             if let Some(refund) = open.filter(|_| !self.falls_silent) {
                 faults.push(format!("a refund of order {at} has not ended: {:?}", refund.state));
@@ -934,7 +937,7 @@ fn hows(action: &Action) -> &'static [(usize, How)] {
         }
         Action::CloseWallet { .. } => &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf)],
         Action::ReturnCash { .. } => {
-            &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, HearsLate), (2, Refuses), (1, Differs)]
+            &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, HearsLate), (2, Refuses), (1, IsBusy), (1, Differs)]
         }
         Action::Tell { .. } => &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, Refuses)],
         Action::AskSettle { .. }

@@ -169,6 +169,11 @@ impl Wallet {
         self.returns.iter().filter(|(_, _, _, how)| matches!(how, Return::Returned(_))).map(|(id, ..)| *id).collect()
     }
 
+    /// The wallet would not do it, and never will by itself.
+    pub(super) fn is_abnormal(&self, refund: RefundId) -> bool {
+        self.returns.iter().any(|(id, .., how)| *id == refund && *how == Return::Abnormal)
+    }
+
     pub(super) fn returned_at(&self, refund: RefundId) -> Option<i64> {
         self.returns.iter().find_map(|(id, _, _, how)| match how {
             Return::Returned(at_us) if *id == refund => Some(*at_us),
@@ -360,7 +365,7 @@ impl City {
                 Told::Refund(
                     *refund,
                     match how {
-                        How::Refuses | How::IsBusy => RefundEvent::CashRefused { words: "商户余额不足".into() },
+                        How::Refuses => RefundEvent::CashRefused { words: "商户余额不足".into() },
                         _ if acts && heard => self.wallet.state_of(*refund),
                         _ => RefundEvent::CashUnknown,
                     },
