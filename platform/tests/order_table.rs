@@ -683,6 +683,15 @@ fn closing() -> Page {
     collecting().then(&[cancel()])
 }
 
+/// As the desk stops an order whose next step would break an invariant.
+fn stopped(mut page: Page) -> Page {
+    let order = &mut page.paper.order;
+    let why = Why::Broken { invariant: "PAY-8".to_owned() };
+    order.state = State::Suspended { from: Box::new(order.state.clone()), why, owner: Owner::Finance };
+    order.deadline_at_us = None;
+    page
+}
+
 fn cash_closing() -> Page {
     cash_collecting().then(&[cancel()])
 }
@@ -1158,22 +1167,22 @@ pages! {
         booked() => "Completed | | | bill";
     }
     a_payment_after_closing_goes_back_while_the_insurance_is_undone: undoing() => {
-        paid(2_500) => "UndoingInsurance(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "UndoingInsurance(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "UndoingInsurance(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
         undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_payment_while_the_undo_is_asked_about_goes_back: undoing() => {
         undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
-        paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "AskingUndo(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
     }
     a_payment_while_an_undo_is_suspended_goes_back: undoing() => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
-        paid(2_500) => "Suspended(bureau_silent)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "Suspended(bureau_silent)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "Suspended(bureau_silent)/done | wallet-2500 suspense+2500 | sms | bill person";
     }
     a_payment_after_the_end_goes_back_once_however_often_it_is_told: closed() => {
-        paid(2_500) => "Closed(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash |";
+        paid(2_500) => "Closed(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash |";
         paid(2_500) => "refused NOT_NOW";
         cash_back() => "Closed(cancelled)/done | wallet-2500 suspense+2500 | sms |";
         cash_back() => "refused NOT_NOW";
@@ -1185,26 +1194,50 @@ pages! {
         booked() => "Completed | | | bill";
         paid(2_500) => "refused NOT_NOW";
     }
-    a_payment_of_another_amount_is_shown_to_finance: collecting() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        not_paid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+    a_payment_of_another_amount_goes_back_and_the_insurance_is_undone: collecting() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
         paid(2_499) => "refused NOT_NOW";
-        paid_as("T2", 2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
-        booked() => "Completed | | | bill";
+        not_paid() => "refused NOT_NOW";
+        cash_back() => "UndoingInsurance(amount_differs)/done | wallet-2499 suspense+2499 | sms | bill person";
+        undone() => "Closed(amount_differs) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
-    a_payment_of_another_amount_before_the_prepay_answered_is_shown_to_finance: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        prepay_lost() => "Suspended(amount_differs) | | ask_wallet@5s | bill person";
-        prepaid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+    a_payment_of_another_amount_does_not_hold_the_person_where_the_bureau_will_not_undo: collecting() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
+        undo_refused() => "AskingUndo(amount_differs) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        cash_back() => "Suspended(undo_refused)/done | wallet-2499 suspense+2499 | sms | bill";
+        undo_found() => "Closed(amount_differs) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_payment_of_another_amount_before_the_prepay_answered_goes_back_too: prepaying() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
+        prepaid() => "refused NOT_NOW";
+    }
+    a_payment_of_another_amount_on_closing_goes_back_too: closing() => {
+        paid(2_501) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2501 suspense-2501 | sms return_cash undo | bill person";
+        paid_as("T2", 2_500) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order: cash_collecting() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+        cash_back() => "Closed(amount_differs)/done | wallet-9999 suspense+9999 | sms |";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order_whose_wallet_order_opens: cash_prepaying() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order_that_is_closing: cash_closing() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    a_payment_of_another_amount_ends_a_suspended_cash_only_order: cash_closing() => {
+        deadline() => "Suspended(wallet_silent) | | | bill";
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    an_order_that_was_stopped_before_the_prepay_answered_learns_of_the_wallet: stopped(prepaying()) => {
+        prepay_lost() => "Suspended(broken) | | ask_wallet@5s | bill person";
+        prepay_busy() => "Suspended(broken) | | prepay@5s | bill person";
+        prepaid() => "Suspended(broken) | | ask_wallet@30s | bill person";
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
     }
-    a_prepay_refused_after_a_payment_of_another_amount_closes_the_wallet: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        prepay_busy() => "Suspended(amount_differs) | | prepay@5s | bill person";
+    an_order_that_was_stopped_before_the_prepay_was_refused_closes_the_wallet: stopped(prepaying()) => {
         prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
-    }
-    a_payment_of_another_amount_on_closing_is_shown_to_finance: closing() => {
-        paid(2_501) => "Suspended(amount_differs)/suspended | wallet+2501 suspense-2501 | | bill person";
     }
     a_wallet_order_that_somebody_else_closed_undoes_the_insurance: collecting() => {
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";

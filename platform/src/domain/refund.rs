@@ -8,7 +8,7 @@
 //! | whole | undone | all of it |
 //! | replace | undone; another order pays what remains | what that order does not keep |
 //! | part | none: only orders without insurance leg | some |
-//! | stray | none | cash that came after the wallet order was closed |
+//! | stray | none | cash that came after the wallet order was closed, or was not what was due |
 
 use schema::ids::{OrderId, RefundId};
 use schema::money::{Fen, Overflow};
@@ -373,8 +373,8 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
     })
 }
 
-/// Gives back cash that came after its wallet order was closed.
-pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
+/// Gives back cash that came without a right to stay.
+pub fn stray(order: &Order, taken: &Taken, reason: &str, given: &Given<'_>) -> Refund {
     Refund {
         id: given.refund,
         order: order.id,
@@ -385,21 +385,12 @@ pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
         cash: Some(CashBack { taken: taken.clone(), amount: taken.amount }),
         replaced_by: None,
         carried: None,
-        reason: "订单已关闭，款项原路退回".to_owned(),
+        reason: reason.to_owned(),
         state: RefundState::ReturningCash,
         undone: None,
         returned_at_us: None,
         since_us: given.now_us,
         created_at_us: given.now_us,
-    }
-}
-
-/// Books cash that was not what was asked for; a person decides what becomes of it.
-pub fn stray_for_a_person(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
-    Refund {
-        reason: "支付渠道收款金额与应付不符".to_owned(),
-        state: RefundState::Suspended { words: String::new(), owner: Owner::Finance },
-        ..stray(order, taken, given)
     }
 }
 

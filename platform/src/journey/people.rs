@@ -708,6 +708,7 @@ pub async fn tell_of_money(job: &Job<'_>, news: News, amount: Fen) -> Result<Wha
         News::InsuranceSettled => "医保部分已支付",
         News::InsuranceUndone => "医保部分已退回",
         News::CashTaken => "现金部分已支付",
+        News::CashStray => "收到一笔不应收取的现金，将原路退回",
         News::CashReturned => "现金部分已原路退回",
     };
     let text =

@@ -111,6 +111,8 @@ pub(crate) enum Move {
     Cancel(usize),
     /// The payer pays in the wallet.
     Pay(usize),
+    /// The wallet takes another amount than was asked for.
+    PayLess(usize),
     /// The wallet notifies of a payment, perhaps not for the first time.
     Notify(usize),
     /// The wallet notifies of a refund that it made.
@@ -322,6 +324,7 @@ impl City {
             }
             if self.wallet.payable(at) {
                 add(6, Move::Pay(at));
+                add(1, Move::PayLess(at));
             }
             if self.wallet.taken(at).is_some() {
                 add(2, Move::Notify(at));
@@ -348,7 +351,7 @@ impl City {
             }
             Move::Deliver(no) | Move::Die(no) => self.row(*no).is_some_and(|row| row.answer.is_some()),
             Move::Arrive(no) => self.late_numbers().contains(no),
-            Move::Pay(at) => self.wallet.payable(*at),
+            Move::Pay(at) | Move::PayLess(at) => self.wallet.payable(*at),
             Move::Notify(at) => self.wallet.taken(*at).is_some(),
             Move::NotifyRefund(refund) => self.wallet.returned().contains(refund),
             Move::Deadline(at) => order(at) && self.papers[*at].order.deadline_at_us.is_some(),
@@ -377,6 +380,7 @@ impl City {
             Move::Authorise(at, right) => self.authorise(*at, *right),
             Move::Cancel(at) => self.tell(*at, &Event::Cancelled),
             Move::Pay(at) => self.wallet.pay(*at, self.now_us),
+            Move::PayLess(at) => self.wallet.pay_less(*at, self.now_us),
             Move::Notify(at) => self.notify(*at),
             Move::NotifyRefund(refund) => self.notify_refund(*refund),
             Move::Claim(bill) => self.claim(*bill),

@@ -147,6 +147,16 @@ impl Wallet {
         }
     }
 
+    /// It takes a fen less than it was asked to.
+    pub(super) fn pay_less(&mut self, order: usize, now_us: i64) {
+        self.pay(order, now_us);
+        if let Some((_, amount, Trade::Paid(at_us))) = self.trades.iter_mut().find(|(of, ..)| *of == order)
+            && *at_us == now_us
+        {
+            *amount = amount.minus(Fen::new(1)).expect("small amounts");
+        }
+    }
+
     /// The wallet's number, the amount and the time of a payment.
     pub(super) fn taken(&self, order: usize) -> Option<(usize, Fen, i64)> {
         let found = self.trades.iter().enumerate().find(|(_, (of, _, _))| *of == order);
