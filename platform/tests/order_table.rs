@@ -655,6 +655,12 @@ fn settling() -> Page {
     priced().then(&[code(1), authorise(1)])
 }
 
+/// The binding is lost, and its orders have not heard of it yet.
+fn lost_unheard(mut page: Page) -> Page {
+    page.paper.binding.epoch += 1;
+    page
+}
+
 fn doubting() -> Page {
     settling().then(&[settle_lost()])
 }
@@ -1620,6 +1626,9 @@ pages! {
         settle_busy() => "Settling | | settle_due@5s | bill person";
         lost() => "Closed(binding_lost) | | release |";
         settle_due() => "refused NOT_NOW";
+    }
+    a_loss_that_the_order_has_not_heard_of_sends_no_second_2207: lost_unheard(settling().then(&[settle_busy()])) => {
+        after(5, settle_due()) => "Closed(binding_lost) | | release |";
     }
     a_bureau_busy_until_the_price_is_over_has_refused: settling() => {
         settle_busy() => "Settling | | settle_due@5s | bill person";

@@ -1579,10 +1579,16 @@ fn price_holds(order: &Order, given: &Given<'_>) -> bool {
     order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us)
 }
 
+/// The loss itself is on record before its orders hear of it.
+fn may_still_spend(order: &Order, given: &Given<'_>) -> bool {
+    let (Some(insured), Some(binding)) = (&order.insured, given.binding) else { return false };
+    binding.may_spend(insured.epoch).is_ok()
+}
+
 /// Busy meant that nothing was done, so a fresh message may settle what was authorised.
 fn settle_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Settling { busy: Some(words), .. } = &order.state else { return Err(inconsistent(order, event)) };
-    if order.flagged {
+    if order.flagged || !may_still_spend(order, given) {
         return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
     }
     if !price_holds(order, given) {

@@ -555,7 +555,7 @@ impl Desk {
         let from = written.before.map(|order| order.state.place().word());
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
-        let binding = spends_under(written.before, &next, loaded);
+        let binding = spends_under(&actions, loaded);
         let bill = bill_change(written.before, &next);
         let prepay = self.prepay(command.tenant, &actions);
         // Whatever happens to an order later (a wallet's notice, a deadline) goes by the trace under which it was opened.
@@ -755,10 +755,9 @@ fn person_claim(
 }
 
 /// The binding, at the epoch that was seen, under which this step lets insured money go.
-fn spends_under(before: Option<&Order>, next: &Order, loaded: &Loaded) -> Option<(BindingId, i64)> {
-    let settles = |order: &Order| order.state.place() == Place::Settling;
-    let begins = settles(next) && !before.is_some_and(settles);
-    let binding = loaded.binding.as_ref().filter(|_| begins)?;
+fn spends_under(actions: &[Planned], loaded: &Loaded) -> Option<(BindingId, i64)> {
+    let settles = actions.iter().any(|planned| matches!(planned.action, Action::Settle { .. }));
+    let binding = loaded.binding.as_ref().filter(|_| settles)?;
     Some((binding.id, binding.epoch))
 }
 

@@ -16,12 +16,12 @@ use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::{Lookup, Sealed};
 use serde::{Deserialize, Serialize};
 
-use super::desk::{Command, What, china_time};
+use super::desk::{self, Command, Outcome, What, china_time};
 use super::job::Job;
 use super::{Ground, Tenant};
 use crate::domain::action::News;
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
-use crate::domain::order::Event;
+use crate::domain::order::{Event, Order};
 use crate::ephemeral::Unreachable;
 use crate::parties::answer::Answer;
 use crate::parties::bureau::{BindRequest, Identity, PersonInfo};
@@ -341,6 +341,7 @@ pub async fn bind_level2(
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        lose_orders(ground, tenant.id, binding).await?;
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
@@ -413,6 +414,7 @@ pub async fn unbind(
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        lose_orders(ground, tenant.id, binding).await?;
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
@@ -546,19 +548,31 @@ async fn try_put(
         .await
 }
 
-/// Tells the open orders under a binding that it has changed.
+/// Tells the open orders that were opened under a binding before it changed. Whoever repeats the change repeats this:
+/// the first time may have ended between the two.
 async fn lose_orders(ground: &Ground, tenant: TenantId, binding: BindingId) -> Result<(), Refusal> {
-    for order in ground.read(move |store| store.open_under_binding(tenant, binding)).await? {
+    let now = binding_row(ground, tenant, binding).await?.facts;
+    for id in ground.read(move |store| store.open_under_binding(tenant, binding)).await? {
+        let order = ground.read(move |store| store.order(tenant, id)).await?;
+        let older = |order: &Order| {
+            !order.flagged && order.insured.as_ref().is_some_and(|insured| now.may_spend(insured.epoch).is_err())
+        };
+        if !order.is_some_and(|order| older(&order)) {
+            continue;
+        }
         let command = Command {
             tenant,
             event_id: EventId::from_uuid(ground.clock.fresh()),
-            what: What::Order(order, Event::BindingLost),
+            what: What::Order(id, Event::BindingLost),
             answers: None,
             key: None,
             trace_id: None,
         };
-        // An order that has ended meanwhile refuses, which is all right.
-        let _ = ground.desk.tell(command).await;
+        match ground.desk.tell(command).await {
+            // An order that has ended meanwhile refuses, which is all right; one that could not be told is told again.
+            Outcome::Refused(refusal) if !desk::decided(&refusal) => return Err(refusal),
+            _ => {}
+        }
     }
     Ok(())
 }

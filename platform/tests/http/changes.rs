@@ -1,5 +1,8 @@
 //! Bindings, from level 1 to the freeze.
 
+use platform::domain::binding::BindingFacts;
+use platform::journey::people;
+use platform::store::{BindingRow, CallerKey};
 use schema::link::ToInstitution;
 use schema::refusal::Code;
 use serde_json::json;
@@ -81,6 +84,29 @@ async fn a_loss_reported_at_one_login_stops_the_person_at_every_login() {
     let ask = json!({ "bill_id": bill, "mode": "insured", "use_account": false });
     child.change("POST", "/mobile/v1/orders", ask).await.refused_as(Code::BindingFrozen);
     while !matches!(adapter.work().await, ToInstitution::Release(_)) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unbinding_that_was_cut_short_is_finished_by_its_repeat() {
+    let world = World::start().await;
+    let (person, id) = proved(&world, "13800000001").await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let order = priced(&mut adapter, &person, "B1").await;
+    // What a process leaves that dies once the change is on record: its orders have not heard of it.
+    let (tenant, binding) = (world.cities[0].id, id.parse().expect("an id"));
+    let row = world.ground.store.binding(tenant, binding).expect("readable").expect("a binding");
+    let (epoch, user) = (row.facts.epoch, row.channel_user);
+    let facts = BindingFacts { epoch: epoch + 1, ..row.facts.clone() };
+    let key = CallerKey { caller: "user:test".into(), key: "K1".into(), request: [7; 32] };
+    let ended = BindingRow { unbound: true, facts, ..row };
+    let kept = world.ground.store.put_binding(epoch, &ended, Some((&key, b"first answer")));
+    assert_eq!(kept, Ok(true));
+    assert_eq!(person.get(&format!("/mobile/v1/orders/{order}")).await.done(200)["state"], "priced");
+
+    let tenant = world.ground.tenants.get(tenant).expect("a city");
+    let said = people::unbind(&world.ground, &tenant, user, binding, key).await.expect("the first answer");
+    assert_eq!(said, b"first answer");
+    assert_eq!(person.until(&order, "closed").await["reason"], "binding_lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

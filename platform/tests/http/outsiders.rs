@@ -156,8 +156,10 @@ impl Bureau for Registry {
         Answer::Done(())
     }
 
-    async fn settle(&self, _: &OnBehalf, _: &str, _: &SettleInputs) -> Answer<Settled> {
-        no("2207", "本测试不结算")
+    async fn settle(&self, _: &OnBehalf, _: &str, inputs: &SettleInputs) -> Answer<Settled> {
+        let psn_no = inputs.person.psn_no.expose();
+        let name = psn_no.strip_prefix('P').and_then(|certno| self.people.get(certno));
+        no("2207", &format!("{}（{psn_no}）在本测试不结算", name.expect("somebody who is insured here")))
     }
 
     async fn undo(&self, _: &OnBehalf, _: &str, _: &str, _: &SettleInputs) -> Answer<UndoneAt> {
