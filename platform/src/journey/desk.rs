@@ -411,6 +411,7 @@ impl Desk {
     fn take_bill(&self, command: &Command, bill: &NewBill, loaded: &Loaded) -> Result<Parts, Refusal> {
         if let Some(stored) = &loaded.bill {
             if stored.content == bill.content {
+                stored.facts.may_come_again()?;
                 return Ok((Change::default(), Outcome::Bill(stored.facts.id, false), Aftermath::default()));
             }
             return Err(Refusal::new(Code::BillChanged, format!("bill {} has other content", stored.facts.id)));

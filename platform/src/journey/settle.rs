@@ -55,9 +55,7 @@ pub async fn undo(job: &Job<'_>, msgid: &str, setl_id: &str, refund: Option<Refu
     let answer = answer.map(|at| Undone { msgid: Some(msgid.to_owned()), ..undone(at) });
     Ok(match (answer, refund) {
         (Answer::Done(undone), None) => job.event(Event::UndoDone(undone)),
-        (Answer::Refused(no), None) => {
-            job.event(Event::UndoRefused { words: hushed(job, &no).await?, busy: no.busy })
-        }
+        (Answer::Refused(no), None) => job.event(Event::UndoRefused { words: hushed(job, &no).await?, busy: no.busy }),
         (Answer::Unknown(_), None) => job.event(Event::UndoUnknown),
         (Answer::Done(undone), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoDone(undone)),
         (Answer::Refused(no), Some(id)) => {
