@@ -425,9 +425,12 @@ pub async fn unbind(
     let response = json(&view(&ended, &person))?;
     put(ground, before_epoch, ended, Some((key, response.clone()))).await?;
     lose_orders(ground, tenant.id, binding).await?;
-    if let Some(bind_no) = bind_no {
-        // That it is ended here is what protects; the bureau's record follows when it answers.
-        let _ = tenant.bureau.unbind(&bind_no, &person.psn_no).await;
+    // That it is ended here is what protects. The bureau is told once: a record that it keeps spends nothing, since only
+    // this platform sends 2207 for it, and the person's next proof takes its place.
+    if let Some(bind_no) = bind_no
+        && !matches!(tenant.bureau.unbind(&bind_no, &person.psn_no).await, Answer::Done(()))
+    {
+        tracing::warn!(%binding, "the bureau keeps its record of a binding that is ended here");
     }
     Ok(response)
 }
