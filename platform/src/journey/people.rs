@@ -24,7 +24,7 @@ use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
 use crate::domain::order::{Event, Order};
 use crate::ephemeral::Unreachable;
 use crate::parties::answer::Answer;
-use crate::parties::bureau::{BindRequest, Identity, PersonInfo};
+use crate::parties::bureau::{BindRequest, Identity, Insurance, PersonInfo};
 use crate::parties::sms::{Sms, SmsText};
 use crate::store::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, VisitCardRow};
 
@@ -256,6 +256,12 @@ fn insurances(ground: &Ground, tenant: &Tenant, info: &PersonInfo) -> Vec<Insura
         .collect()
 }
 
+/// The insurance to pay from at this place: one in force there, the one that is held before any other.
+fn in_force_at<'a>(info: &'a PersonInfo, insuplc_admdvs: &str, held: &str) -> Option<&'a Insurance> {
+    let here = || info.insurances.iter().filter(|row| row.active && row.insuplc_admdvs == insuplc_admdvs);
+    here().find(|row| row.insutype == held).or_else(|| here().next())
+}
+
 /// Level 1: name and document match at the bureau.
 pub async fn bind(
     ground: &Ground,
@@ -379,6 +385,16 @@ pub async fn bind_level2(
         // A repeat of the proof is harmless: the bureau records one binding per person and channel.
         Answer::Unknown(why) => return Err(Refusal::new(Code::BureauUnreachable, why).after_s(5)),
     };
+    let mut row = row;
+    if person.insuplc_admdvs != bound.insuplc_admdvs {
+        // The card belongs elsewhere than the first insurance that 1101 had named: what it pays from is in force there.
+        let info = ask_person(tenant, &request.identity).await?;
+        let there = in_force_at(&info, &bound.insuplc_admdvs, &person.insutype).ok_or_else(|| {
+            Refusal::new(Code::InsuranceStopped, "1101 shows no insurance in force where the card is")
+        })?;
+        person.insutype = there.insutype.clone();
+        row.insurances = Some(insurances(ground, tenant, &info));
+    }
     person.card_no = Some(ask.card_no.clone());
     person.insuplc_admdvs = bound.insuplc_admdvs.clone();
     person.psn_no = bound.psn_no.clone();
@@ -581,14 +597,15 @@ async fn lose_orders(ground: &Ground, tenant: TenantId, binding: BindingId) -> R
 }
 
 /// Asks 1101 again when the last answer is too old. A lost card freezes the person here and now; an insurance that is
-/// stopped ends what is open under this binding, and is asked about again next time.
+/// stopped, or followed by another, ends what is open under this binding. One that is stopped is asked about again next
+/// time.
 pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Result<(), Refusal> {
     let row = binding_row(ground, tenant.id, binding).await?;
     let age_ms = (ground.clock.now_us() - row.checked_at_us) / 1000;
     if age_ms <= ground.settings.limits.recheck_person_ms {
         return Ok(());
     }
-    let person = open_person(tenant, &row.sealed)?;
+    let mut person = open_person(tenant, &row.sealed)?;
     let identity = Identity {
         psn_cert_type: person.psn_cert_type.clone(),
         certno: person.certno.clone(),
@@ -597,10 +614,20 @@ pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Re
     let info = ask_person(tenant, &identity).await?;
     let before_epoch = row.facts.epoch;
     let row = BindingRow { insurances: Some(insurances(ground, tenant, &info)), ..row };
-    if !info.blocked {
-        return put(ground, before_epoch, BindingRow { checked_at_us: ground.clock.now_us(), ..row }, None).await;
+    let checked = |row| BindingRow { checked_at_us: ground.clock.now_us(), ..row };
+    let in_force = in_force_at(&info, &person.insuplc_admdvs, &person.insutype).filter(|_| !info.blocked);
+    if let Some(in_force) = in_force {
+        if in_force.insutype == person.insutype {
+            return put(ground, before_epoch, checked(row), None).await;
+        }
+        // What is priced would be paid from an insurance that ended.
+        person.insutype = in_force.insutype.clone();
+        let row = BindingRow { sealed: seal_person(ground, tenant, &person)?, ..checked(moved(row, false)) };
+        put(ground, before_epoch, row, None).await?;
+        lose_orders(ground, tenant.id, binding).await?;
+        return Err(Refusal::new(Code::BindingFrozen, "1101 shows another insurance: it takes a new order"));
     }
-    if info.insurances.iter().any(|insurance| insurance.active) {
+    if info.blocked && info.insurances.iter().any(|insurance| insurance.active) {
         lost_at_bureau(ground, tenant, &row).await?;
         return Err(Refusal::new(Code::BindingFrozen, "1101 shows a lost card"));
     }
