@@ -27,6 +27,9 @@ const TREAT_AS_IN_PROGRESS: &str = "未得到平台答复，请求已保存并�
      no answer of the platform yet; the request is kept and will be delivered: treat the bill as in progress, do not \
      charge it, repeat the same request shortly";
 
+/// What to do about a bill that comes again after it was taken back, in both languages.
+const TAKEN_BACK: &str = "账单已撤回，重新收费请使用新的账单号 / it was taken back: charge under a new number";
+
 impl From<JournalFault> for Refusal {
     fn from(fault: JournalFault) -> Refusal {
         Refusal::new(Code::Internal, fault.to_string()).in_words("适配器本地存储失败 / the adapter's disk failed")
@@ -166,6 +169,17 @@ impl Question {
         }
     }
 
+    /// Whether the window has this bill, or the HIS withdrew it: it may be paid there by now.
+    async fn was_taken_back(&self) -> Result<bool, Refusal> {
+        for kind in [AskKind::Claim, AskKind::Withdraw] {
+            let reply = self.core.journal.latest_ask(kind, &self.subject).await?.and_then(|ask| ask.reply);
+            if reply.map(|text| read_reply(&text)).transpose()?.is_some_and(|reply| is_final(&reply)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Stores the bill and sends it, or finds it.
     async fn pose_bill(self) -> Result<PosedBill, Refusal> {
         let outbox = &self.core.outbox;
@@ -180,8 +194,12 @@ impl Question {
                 }
                 Asked::Already { id, reply: Some(text) } => {
                     let reply = read_reply(&text)?;
+                    let refused = matches!(reply, Reply::Refused(_));
+                    if !refused && self.was_taken_back().await? {
+                        return Err(Refusal::new(Code::BillNotPayable, "the bill was taken back").in_words(TAKEN_BACK));
+                    }
                     // A refusal that nobody has heard yet is heard before the bill is asked anew.
-                    if !matches!(reply, Reply::Refused(_)) || outbox.take_missed(id) {
+                    if !refused || outbox.take_missed(id) {
                         return Ok(PosedBill::Answered(Arc::new(reply)));
                     }
                     (after, same) = (Some(id), true);

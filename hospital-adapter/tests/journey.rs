@@ -305,6 +305,10 @@ async fn a_claim_waits_behind_its_bill_and_gets_the_answer_that_came_meanwhile()
     link.reply(&claim, Reply::Claimed(schema::his::ClaimAnswer::Released)).await;
     let (status, answer) = adapter.post("/his/v1/bills/B1/claim", &Value::Null).await;
     assert_eq!((status, answer), (200, json!({ "claim": "released" })));
+    // What the window has is not payable online any more, and nobody is told that it was taken.
+    let (status, problem) = adapter.post("/his/v1/bills", &bill_json("B1")).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("BILL_NOT_PAYABLE")), "{problem}");
+    assert!(problem["title"].as_str().is_some_and(|title| title.contains("新的账单号")), "{problem}");
 }
 
 #[tokio::test]

@@ -655,6 +655,12 @@ fn settling() -> Page {
     priced().then(&[code(1), authorise(1)])
 }
 
+/// The binding is lost, and its orders have not heard of it yet.
+fn lost_unheard(mut page: Page) -> Page {
+    page.paper.binding.epoch += 1;
+    page
+}
+
 fn doubting() -> Page {
     settling().then(&[settle_lost()])
 }
@@ -681,6 +687,15 @@ fn cash_collecting() -> Page {
 
 fn closing() -> Page {
     collecting().then(&[cancel()])
+}
+
+/// As the desk stops an order whose next step would break an invariant.
+fn stopped(mut page: Page) -> Page {
+    let order = &mut page.paper.order;
+    let why = Why::Broken { invariant: "PAY-8".to_owned() };
+    order.state = State::Suspended { from: Box::new(order.state.clone()), why, owner: Owner::Finance };
+    order.deadline_at_us = None;
+    page
 }
 
 fn cash_closing() -> Page {
@@ -1158,22 +1173,22 @@ pages! {
         booked() => "Completed | | | bill";
     }
     a_payment_after_closing_goes_back_while_the_insurance_is_undone: undoing() => {
-        paid(2_500) => "UndoingInsurance(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "UndoingInsurance(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "UndoingInsurance(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
         undone() => "Closed(cancelled) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
     a_payment_while_the_undo_is_asked_about_goes_back: undoing() => {
         undo_lost() => "AskingUndo(cancelled) | | ask_undo@90s | bill person";
-        paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "AskingUndo(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "AskingUndo(cancelled)/done | wallet-2500 suspense+2500 | sms | bill person";
     }
     a_payment_while_an_undo_is_suspended_goes_back: undoing() => {
         deadline() => "Suspended(bureau_silent) | | | bill person";
-        paid(2_500) => "Suspended(bureau_silent)/returning_cash | wallet+2500 suspense-2500 | return_cash | bill person";
+        paid(2_500) => "Suspended(bureau_silent)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
         cash_back() => "Suspended(bureau_silent)/done | wallet-2500 suspense+2500 | sms | bill person";
     }
     a_payment_after_the_end_goes_back_once_however_often_it_is_told: closed() => {
-        paid(2_500) => "Closed(cancelled)/returning_cash | wallet+2500 suspense-2500 | return_cash |";
+        paid(2_500) => "Closed(cancelled)/returning_cash | wallet+2500 suspense-2500 | sms return_cash |";
         paid(2_500) => "refused NOT_NOW";
         cash_back() => "Closed(cancelled)/done | wallet-2500 suspense+2500 | sms |";
         cash_back() => "refused NOT_NOW";
@@ -1185,26 +1200,50 @@ pages! {
         booked() => "Completed | | | bill";
         paid(2_500) => "refused NOT_NOW";
     }
-    a_payment_of_another_amount_is_shown_to_finance: collecting() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        not_paid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+    a_payment_of_another_amount_goes_back_and_the_insurance_is_undone: collecting() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
         paid(2_499) => "refused NOT_NOW";
-        paid_as("T2", 2_500) => "Paid | wallet+2500 payable-2500 | sms tell | bill";
-        booked() => "Completed | | | bill";
+        not_paid() => "refused NOT_NOW";
+        cash_back() => "UndoingInsurance(amount_differs)/done | wallet-2499 suspense+2499 | sms | bill person";
+        undone() => "Closed(amount_differs) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
     }
-    a_payment_of_another_amount_before_the_prepay_answered_is_shown_to_finance: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        prepay_lost() => "Suspended(amount_differs) | | ask_wallet@5s | bill person";
-        prepaid() => "Suspended(amount_differs) | | ask_wallet@30s | bill person";
+    a_payment_of_another_amount_does_not_hold_the_person_where_the_bureau_will_not_undo: collecting() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
+        undo_refused() => "AskingUndo(amount_differs) | | ask_undo@5s | bill person";
+        stands() => "Suspended(undo_refused) | | ask_undo@7200s | bill";
+        cash_back() => "Suspended(undo_refused)/done | wallet-2499 suspense+2499 | sms | bill";
+        undo_found() => "Closed(amount_differs) | pooled-6000 account-1500 payable+7500 | sms ripple release |";
+    }
+    a_payment_of_another_amount_before_the_prepay_answered_goes_back_too: prepaying() => {
+        paid(2_499) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2499 suspense-2499 | sms return_cash undo | bill person";
+        prepaid() => "refused NOT_NOW";
+    }
+    a_payment_of_another_amount_on_closing_goes_back_too: closing() => {
+        paid(2_501) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2501 suspense-2501 | sms return_cash undo | bill person";
+        paid_as("T2", 2_500) => "UndoingInsurance(amount_differs)/returning_cash | wallet+2500 suspense-2500 | sms return_cash | bill person";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order: cash_collecting() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+        cash_back() => "Closed(amount_differs)/done | wallet-9999 suspense+9999 | sms |";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order_whose_wallet_order_opens: cash_prepaying() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    a_payment_of_another_amount_ends_a_cash_only_order_that_is_closing: cash_closing() => {
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    a_payment_of_another_amount_ends_a_suspended_cash_only_order: cash_closing() => {
+        deadline() => "Suspended(wallet_silent) | | | bill";
+        paid(9_999) => "Closed(amount_differs)/returning_cash | wallet+9999 suspense-9999 | sms return_cash release |";
+    }
+    an_order_that_was_stopped_before_the_prepay_answered_learns_of_the_wallet: stopped(prepaying()) => {
+        prepay_lost() => "Suspended(broken) | | ask_wallet@5s | bill person";
+        prepay_busy() => "Suspended(broken) | | prepay@5s | bill person";
+        prepaid() => "Suspended(broken) | | ask_wallet@30s | bill person";
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
     }
-    a_prepay_refused_after_a_payment_of_another_amount_closes_the_wallet: prepaying() => {
-        paid(2_499) => "Suspended(amount_differs)/suspended | wallet+2499 suspense-2499 | | bill person";
-        prepay_busy() => "Suspended(amount_differs) | | prepay@5s | bill person";
+    an_order_that_was_stopped_before_the_prepay_was_refused_closes_the_wallet: stopped(prepaying()) => {
         prepay_refused() => "ClosingWallet(wallet_refused) | | close_wallet | bill person";
-    }
-    a_payment_of_another_amount_on_closing_is_shown_to_finance: closing() => {
-        paid(2_501) => "Suspended(amount_differs)/suspended | wallet+2501 suspense-2501 | | bill person";
     }
     a_wallet_order_that_somebody_else_closed_undoes_the_insurance: collecting() => {
         wallet_closed() => "UndoingInsurance(wallet_closed) | | undo | bill person";
@@ -1314,6 +1353,7 @@ pages! {
     a_hospital_that_asks_everything_back_after_the_suspension_gets_it: paid_mixed() => {
         deadline() => "Suspended(institution_silent) | | | bill";
         refund(100) => "refused REFUND_NOT_NOW";
+        replace_by(6_000) => "refused REFUND_NOT_NOW";
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
     }
     a_refund_that_lasts_too_long_is_shown_to_finance_and_still_ends: returning() => {
@@ -1327,6 +1367,7 @@ pages! {
 
     a_paid_order_is_given_back_whole_before_it_is_booked: paid_mixed() => {
         refund(2_500) => "refused REFUND_NOT_NOW";
+        replace_by(6_000) => "refused REFUND_NOT_NOW";
         refund_all() => "Returning(refund_asked)/undoing_insurance | | undo | bill";
         back_undone() => "Returning(refund_asked)/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
         cash_back() => "Closed(refund_asked)/done | wallet-2500 payable+2500 | sms tell_undone |";
@@ -1345,7 +1386,8 @@ pages! {
         refund(2_500) => "refused REFUND_PART_INSURED";
         refund(10_001) => "refused REFUND_TOO_MUCH";
         refund(10_000) => "Completed/undoing_insurance | | undo | bill";
-        refund_all() => "refused REFUND_TOO_MUCH";
+        refund_all() => "refused REFUND_UNDER_WAY";
+        refund(10_001) => "refused REFUND_TOO_MUCH";
     }
     a_refund_that_the_bureau_refuses_moves_nothing_and_may_be_asked_again: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
@@ -1355,7 +1397,7 @@ pages! {
     }
     a_cash_only_order_goes_back_in_parts_up_to_what_was_paid: completed_in_cash() => {
         refund(4_000) => "Completed/returning_cash | | return_cash | bill";
-        refund(6_001) => "refused REFUND_TOO_MUCH";
+        refund(6_001) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-4000 payable+4000 | sms tell_undone | bill";
         refund(6_001) => "refused REFUND_TOO_MUCH";
         refund(0) => "refused REFUND_TOO_MUCH";
@@ -1363,7 +1405,7 @@ pages! {
         refund(5_999) => "Completed/returning_cash | | return_cash | bill";
         cash_back() => "Completed/done | wallet-5999 payable+5999 | sms tell_undone | bill";
         refund_all() => "Completed/returning_cash | | return_cash | bill";
-        refund(1) => "refused REFUND_TOO_MUCH";
+        refund(1) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-1 payable+1 | sms tell_undone | bill";
         refund_all() => "refused REFUND_TOO_MUCH";
     }
@@ -1379,15 +1421,23 @@ pages! {
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
         cash_back() => "refused NOT_NOW";
     }
-    a_merchant_without_balance_is_tried_until_patience_ends: completed_in_cash() => {
+    a_merchant_without_balance_is_tried_until_it_has_some: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
         cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
         after(7_199, cash_refused()) => "Completed/returning_cash | | return_cash@600s | bill";
-        after(1, cash_refused()) => "Completed/suspended | | ask_return@7200s | bill";
-        after(7_200, cash_unheard_of()) => "Completed/suspended | | ask_return@7200s | bill";
+        after(1, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
+        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
         after(7_200, cash_lost()) => "Completed/suspended | | ask_return@7200s | bill";
-        refund(9_901) => "refused REFUND_TOO_MUCH";
+        after(7_200, cash_unheard_of()) => "Completed/suspended | | return_cash | bill";
+        refund(9_901) => "refused REFUND_UNDER_WAY";
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
+    }
+    the_cash_of_a_refund_whose_2208_took_long_has_patience_of_its_own: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
+        after(10_800, back_undone()) => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
+        cash_refused() => "Completed/returning_cash | | return_cash@5s | bill";
+        after(7_200, cash_refused()) => "Completed/suspended | | return_cash@7200s | bill";
     }
     an_abnormal_refund_is_shown_to_a_person_and_believed_when_it_ends: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
@@ -1396,23 +1446,36 @@ pages! {
         cash_back() => "Completed/done | wallet-100 payable+100 | sms tell_undone | bill";
     }
 
-    a_refund_whose_2208_the_bureau_never_answers_is_shown_to_the_bureaus_operators: completed() => {
+    a_refund_whose_2208_the_bureau_never_answers_is_shown_to_the_bureaus_operators_and_sent_again: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
         back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
         after(7_200, back_lost()) => "Completed/suspended | | ask_undo@7200s | bill";
         back_lost() => "Completed/suspended | | ask_undo@7200s | bill";
-        back_stands() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/suspended | | undo | bill";
+        back_lost() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/suspended | | undo | bill";
         back_undone() => "Completed/returning_cash | pooled-6000 account-1500 payable+7500 | sms ripple return_cash | bill";
     }
     a_refund_whose_2208_is_lost_again_and_again_is_shown_to_the_bureaus_operators: completed_without_cash() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
         back_lost() => "Completed/asking_undo | | ask_undo@90s | bill";
-        after(7_200, back_stands()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_stands()) => "Completed/suspended | | undo | bill";
         back_undone() => "Completed/done | pooled-8000 account-2000 payable+10000 | sms ripple tell_undone | bill";
     }
-    a_bureau_too_busy_for_a_2208_is_shown_to_its_operators: completed() => {
+    a_bureau_too_busy_for_a_2208_is_shown_to_its_operators_and_tried_on: completed() => {
         refund_all() => "Completed/undoing_insurance | | undo | bill";
-        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
+        refund_all() => "refused REFUND_UNDER_WAY";
+        back_refused() => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/refused | | | bill";
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+    }
+    a_refusal_that_could_not_be_asked_about_for_long_is_one_in_the_end: completed() => {
+        refund_all() => "Completed/undoing_insurance | | undo | bill";
+        back_refused() => "Completed/asking_undo | | ask_undo@5s | bill";
+        after(7_200, back_lost()) => "Completed/suspended | | ask_undo@7200s | bill";
+        back_stands() => "Completed/refused | | | bill";
     }
     cash_that_takes_days_to_come_back_is_shown_to_finance_after_five: completed_in_cash() => {
         refund(100) => "Completed/returning_cash | | return_cash | bill";
@@ -1425,7 +1488,7 @@ pages! {
 
     a_partial_return_undoes_all_and_gives_back_what_its_replacement_does_not_keep: completed() => {
         replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
-        refund_all() => "refused REFUND_TOO_MUCH";
+        refund_all() => "refused REFUND_UNDER_WAY";
         back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
         claim() => "refused BILL_NOT_PAYABLE";
         kept(2_501) => "refused INTERNAL";
@@ -1452,7 +1515,7 @@ pages! {
     }
     a_partial_return_whose_2208_was_found_late_goes_on: completed() => {
         replace_by(6_000) => "Completed/undoing_insurance | | undo | bill";
-        after(7_200, back_busy()) => "Completed/suspended | | ask_undo@7200s | bill";
+        after(7_200, back_busy()) => "Completed/suspended | | undo@7200s | bill";
         back_undone() => "Completed/replacing | pooled-6000 account-1500 payable+7500 | sms ripple replace | bill";
     }
     a_partial_return_that_the_bureau_refuses_moves_nothing: completed() => {
@@ -1563,6 +1626,9 @@ pages! {
         settle_busy() => "Settling | | settle_due@5s | bill person";
         lost() => "Closed(binding_lost) | | release |";
         settle_due() => "refused NOT_NOW";
+    }
+    a_loss_that_the_order_has_not_heard_of_sends_no_second_2207: lost_unheard(settling().then(&[settle_busy()])) => {
+        after(5, settle_due()) => "Closed(binding_lost) | | release |";
     }
     a_bureau_busy_until_the_price_is_over_has_refused: settling() => {
         settle_busy() => "Settling | | settle_due@5s | bill person";

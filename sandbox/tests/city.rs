@@ -7,6 +7,7 @@ mod records;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use sandbox::city::verdict::Verdict;
 use sandbox::city::{City, Options};
@@ -133,4 +134,52 @@ async fn every_record_of_a_city_is_what_its_schema_says_and_numbered_without_gap
     for state in ["created", "priced", "settling", "collecting", "paid", "completed", "closed"] {
         assert!(seen.types.contains(&format!("cn.tongfu.order.{state}.v1")), "{state}: {:?}", seen.types);
     }
+}
+
+/// `sandbox city --payments N --json` at the default share of faults, as anybody types it.
+fn typed(dir: &Path, payments: u32, seed: u32) -> Value {
+    let ran = Command::new(program("sandbox"))
+        .args(["city", "--json", "--payments", &payments.to_string(), "--seed", &seed.to_string(), "--dir"])
+        .arg(dir)
+        .output()
+        .expect("it runs");
+    let (said, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success(), "{}: {said}\n{complained}", ran.status);
+    let summary: Value = serde_json::from_str(&said).expect("one JSON object");
+    for key in [
+        "payments",
+        "completed",
+        "closed",
+        "suspended",
+        "unfinished",
+        "orders_unfinished",
+        "refunds_unfinished",
+        "refunds_suspended",
+        "charged_twice",
+        "faults_injected",
+    ] {
+        assert!(summary[key].is_u64(), "{key}: {summary}");
+    }
+    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert!(summary["fund_fen"]["fund"].is_i64() && summary["elapsed_s"].is_number(), "{summary}");
+    assert_eq!(summary["payments"], payments);
+    for key in ["unfinished", "orders_unfinished", "refunds_unfinished", "charged_twice"] {
+        assert_eq!(summary[key], 0, "{key}: {summary}");
+    }
+    let completed = summary["completed"].as_u64().expect("a number");
+    assert!(completed * 2 > u64::from(payments), "{summary}");
+    assert!(summary["faults_injected"].as_u64() > Some(0), "{summary}");
+    summary
+}
+
+#[test]
+fn the_command_proves_its_books_and_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let orders = |summary: &Value| -> i64 {
+        summary["orders"].as_object().expect("orders").values().filter_map(Value::as_i64).sum()
+    };
+    let first = typed(dir.path(), 40, 18);
+    let second = typed(dir.path(), 20, 19);
+    assert!(orders(&second) >= orders(&first) + 20, "{first}\n{second}");
+    assert!(second["fund_fen"]["fund"].as_i64() > first["fund_fen"]["fund"].as_i64(), "{first}\n{second}");
 }

@@ -81,7 +81,8 @@ async fn after_sigkill_at_random_moments_every_order_ends_and_nobody_is_charged_
     let verdict = city.verdict().await.expect("a verdict");
     println!("{kills} kills over {} payments: {}", payments(), serde_json::to_string(&verdict).expect("JSON"));
     assert!(kills > 0, "nothing was killed");
-    assert_eq!(verdict.unfinished, 0, "{}", serde_json::to_string_pretty(&verdict).expect("JSON"));
+    assert!(verdict.is_at_rest(), "{}", serde_json::to_string_pretty(&verdict).expect("JSON"));
+    assert!(verdict.completed * 2 > verdict.payments, "storms in which hardly anybody pays prove little: {verdict:?}");
     assert!(verdict.is_sound(), "{}", serde_json::to_string_pretty(&verdict).expect("JSON"));
     let city = Arc::into_inner(city).expect("nobody else holds the city");
     city.stop().await.expect("it stops");

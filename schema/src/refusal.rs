@@ -84,12 +84,8 @@ codes! {
         "This address does not support that method; no money moved. Update the app and try again.";
     Unauthenticated = "UNAUTHENTICATED", 401, Never, "身份未验证或已过期，未扣款。请重新登录。",
         "You are not signed in, or no longer; no money moved. Sign in again.";
-    Forbidden = "FORBIDDEN", 403, Never, "您无权进行此操作，未扣款。如有疑问，请到医保经办窗口咨询。",
-        "You may not do this; no money moved. Ask at the bureau's office if in doubt.";
     SignatureWrong = "SIGNATURE_WRONG", 401, Never, "签名不正确，未作任何处理，未扣款。请核对密钥与时钟。",
         "The signature is wrong; nothing was done and no money moved. Check the key and the clock.";
-    Replayed = "REPLAYED", 409, Never, "该消息已经收到过或已过期，未重复处理，未重复扣款。请查询最新状态。",
-        "This message was received before or is too old; it was not processed again and no money moved twice. Look at the present state.";
     KeyMissing = "IDEMPOTENCY_KEY_MISSING", 400, Never, "请求缺少可用的幂等键（Idempotency-Key），未作任何处理，未扣款。请更新应用后重试。",
         "The Idempotency-Key header is missing or unusable; nothing was done and no money moved. Update the app and try again.";
     KeyReused = "IDEMPOTENCY_KEY_REUSED", 422, Never, "该幂等键已用于另一请求，本次未作任何处理，未扣款。请返回后重新操作。",
@@ -164,6 +160,8 @@ codes! {
         "This bill is being paid online; ask again in a moment and do not charge it at the window, or it is paid twice.";
     RefundTooMuch = "REFUND_TOO_MUCH", 422, Never, "退款金额超过可退金额，未退款，原支付不变。请核对可退金额后重新申请。",
         "The refund is more than is left to give back; nothing was refunded and the payment stands. Check the amount and ask again.";
+    RefundUnderWay = "REFUND_UNDER_WAY", 409, AfterLooking, "该订单已有退款正在办理，本次未另行退款，原退款继续办理。请查询原退款单的进展，勿重复申请。",
+        "A refund of this order is already under way; nothing more was refunded this time and the first one goes on. Look at its state; there is no need to ask again.";
     RefundPartInsured = "REFUND_PART_INSURED", 422, Never, "医保订单不能部分退款，未退款，原支付不变。请整单退后重新收费。",
         "An insured order cannot be refunded in part; nothing was refunded and the payment stands. Refund it whole and charge again.";
     RefundChanged = "REFUND_CHANGED", 409, Never, "同一退款单号已有不同内容，本次未退款。请核对原退款单，或使用新的退款单号。",
@@ -176,12 +174,8 @@ codes! {
         "The bureau refused; no money moved. Pay in cash (and claim at the bureau later) or ask the bureau.";
     BureauUnreachable = "BUREAU_UNREACHABLE", 503, Later, "暂时无法连接医保经办系统，未扣款。可稍后重试，或选择自费（自费支付后需到经办机构手工报销）。",
         "The bureau cannot be reached; no money moved. Try later, or pay in cash (and claim at the bureau later).";
-    WalletRefused = "WALLET_REFUSED", 422, Never, "支付渠道未受理，现金部分未扣款。请稍后重试，或更换支付方式、到医院窗口缴费。",
-        "The wallet refused; no cash moved. Try later, pay another way, or pay at the hospital's window.";
     HospitalRefused = "HOSPITAL_REFUSED", 422, Never, "医院未受理，未扣款或已扣款项将全部退回。请咨询医院窗口。",
         "The hospital refused; nothing was charged, or everything goes back. Ask at its window.";
-    HospitalOffline = "HOSPITAL_OFFLINE", 503, Later, "医院系统暂时未连接，未扣款。请稍后重试或到窗口缴费。",
-        "The hospital is not connected; no money moved. Try later or pay at the window.";
     SmsUnreachable = "SMS_UNREACHABLE", 503, Later, "短信暂时无法发送，未扣款。请稍后重试。",
         "Text messages cannot be sent at present; no money moved. Try again shortly.";
 

@@ -24,8 +24,9 @@ pub(crate) struct BillAccepted {
     bill_no: String,
 }
 
-/// A new bill: 202 once it is durable here. The same bill again is harmless; the same number with other content is
-/// refused. If the platform has refused the bill meanwhile, its refusal is the answer, once; posted again after that, with
+/// A new bill: 202 once it is durable here. The same bill again is harmless, unless it was withdrawn or claimed by the
+/// window: then it is refused (BILL_NOT_PAYABLE) and takes a new number. The same number with other content is refused.
+/// If the platform has refused the bill meanwhile, its refusal is the answer, once; posted again after that, with
 /// the same content or with other, the bill is sent to the platform anew.
 #[utoipa::path(
     post, path = "/his/v1/bills", tag = "bills",

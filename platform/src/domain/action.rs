@@ -158,6 +158,8 @@ pub enum News {
     InsuranceUndone,
     /// Cash was taken.
     CashTaken,
+    /// Cash was taken that nobody may keep: it goes back.
+    CashStray,
     /// Cash was given back.
     CashReturned,
 }

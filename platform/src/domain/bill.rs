@@ -2,6 +2,7 @@
 
 use schema::ids::{BillId, InstitutionCode, OrderId};
 use schema::money::Fen;
+use schema::refusal::{Code, Refusal};
 use serde::{Deserialize, Serialize};
 
 /// Whether a bill may still be paid.
@@ -54,4 +55,18 @@ pub struct BillFacts {
     pub expires_at_us: i64,
     /// The order that holds or paid it.
     pub order: Option<OrderId>,
+}
+
+impl BillFacts {
+    /// The same bill again is harmless, unless it was taken back: it may have been paid at the window since, so what
+    /// comes again must not become payable, nor be acknowledged as if it were.
+    pub fn may_come_again(&self) -> Result<(), Refusal> {
+        match self.state {
+            BillState::Open | BillState::Paid | BillState::Expired => Ok(()),
+            BillState::Withdrawn => {
+                let detail = format!("bill {} was taken back: it takes a new number", self.id);
+                Err(Refusal::new(Code::BillNotPayable, detail).in_words("账单已撤回，重新收费请使用新的账单号"))
+            }
+        }
+    }
 }

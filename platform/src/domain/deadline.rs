@@ -26,7 +26,8 @@ pub struct Rules {
     pub ask_wallet_ms: i64,
     /// The hospital must have answered "booked" by then, or a person looks at it.
     pub tell_ms: i64,
-    /// Settling, undoing and refunding that last longer than this are shown to a person; the asking goes on.
+    /// Settling, undoing, and steps of a refund that last longer than this are shown to a person. Trying and asking go
+    /// on, at most this long apart.
     pub patience_ms: i64,
     /// Cash on its way back may take days at a bank: only after this is it shown to a person.
     pub refund_ms: i64,

@@ -1048,13 +1048,13 @@ table! {
     Prepaying + "prepay_refused" => prepay_refused -> [Prepaying, ClosingWallet];
     Prepaying + "prepay_unknown" => ask_wallet -> [Prepaying];
     Prepaying + "wallet_not_paid" => prepay_again -> [Prepaying];
-    Prepaying + "wallet_paid" => paid -> [Paid, Suspended];
+    Prepaying + "wallet_paid" => paid -> [Paid, UndoingInsurance, Closed];
     Prepaying + "wallet_closed" => wallet_closed -> [UndoingInsurance, Closed];
     Prepaying + "cancelled" => close_wallet -> [ClosingWallet];
     Prepaying + "deadline_passed" => close_wallet -> [ClosingWallet];
     Prepaying + "binding_lost" => flag -> [Prepaying];
     Prepaying + "window_claimed" => wait -> [];
-    Collecting + "wallet_paid" => paid -> [Paid, Suspended];
+    Collecting + "wallet_paid" => paid -> [Paid, UndoingInsurance, Closed];
     Collecting + "wallet_not_paid" => ask_wallet -> [Collecting];
     Collecting + "wallet_closed" => wallet_closed -> [UndoingInsurance, Closed];
     Collecting + "cancelled" => close_wallet -> [ClosingWallet];
@@ -1078,7 +1078,7 @@ table! {
     Paid + "deadline_passed" => suspend_silent_institution -> [Suspended];
     // Undoing before Paid
     ClosingWallet + "wallet_closed" => wallet_closed -> [UndoingInsurance, Closed];
-    ClosingWallet + "wallet_paid" => paid -> [Paid, Suspended];
+    ClosingWallet + "wallet_paid" => paid -> [Paid, UndoingInsurance, Closed];
     ClosingWallet + "wallet_not_paid" => close_wallet_again -> [ClosingWallet];
     ClosingWallet + "window_claimed" => wait -> [];
     ClosingWallet + "binding_lost" => flag -> [ClosingWallet];
@@ -1131,7 +1131,7 @@ table! {
     Suspended + "prepay_unknown" => learn -> [Suspended];
     Suspended + "cash_carried" => learn -> [Paid];
     Suspended + "carry_refused" => learn -> [UndoingInsurance];
-    Suspended + "wallet_paid" => learn -> [Paid, Suspended];
+    Suspended + "wallet_paid" => learn -> [Paid, Suspended, Closed];
     Suspended + "wallet_not_paid" => learn -> [Suspended];
     Suspended + "wallet_closed" => learn -> [UndoingInsurance, Closed, Suspended];
     Suspended + "tell_booked" => learn -> [Completed];
@@ -1579,10 +1579,16 @@ fn price_holds(order: &Order, given: &Given<'_>) -> bool {
     order.price.as_ref().is_some_and(|price| given.now_us < price.valid_until_us)
 }
 
+/// The loss itself is on record before its orders hear of it.
+fn may_still_spend(order: &Order, given: &Given<'_>) -> bool {
+    let (Some(insured), Some(binding)) = (&order.insured, given.binding) else { return false };
+    binding.may_spend(insured.epoch).is_ok()
+}
+
 /// Busy meant that nothing was done, so a fresh message may settle what was authorised.
 fn settle_again(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let State::Settling { busy: Some(words), .. } = &order.state else { return Err(inconsistent(order, event)) };
-    if order.flagged {
+    if order.flagged || !may_still_spend(order, given) {
         return Draft::of(order, given).to(closed(Why::BindingLost)).release().decide();
     }
     if !price_holds(order, given) {
@@ -1756,7 +1762,7 @@ fn paid(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
         return Err(known_payment());
     }
     if taken.amount != due || taken.out_trade_no != out_trade_no(order.id) {
-        return take_what_was_not_due(order, taken, given);
+        return give_back_what_was_not_due(order, insurance, taken, given);
     }
     let legs = Legs { insurance: insurance.clone(), cash: Some(taken.clone()) };
     let payable = Account::Payable { institution: order.bill.institution.clone() };
@@ -1766,20 +1772,33 @@ fn paid(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Ref
     become_paid(draft, legs).decide()
 }
 
-/// The wallet took another amount than was asked. It is booked as what it is, money without a right to stay, and a
-/// person decides: whether to give it back by itself would be a guess about what went wrong there.
-fn take_what_was_not_due(order: &Order, taken: &Taken, given: &Given<'_>) -> Result<Decision, Refusal> {
-    let refund = refund::stray_for_a_person(order, taken, given);
-    let draft = take_stray(Draft::of(order, given), taken)?;
-    let mut draft = suspend(draft, order.state.clone(), Why::AmountDiffers, Owner::Finance);
-    draft.decision.refund = Some(refund);
-    draft.decide()
+/// The wallet took another amount than was due. That used its order up, so nothing more comes in by it: what came goes
+/// back, the insurance leg is undone, and the bill may be paid anew.
+fn give_back_what_was_not_due(
+    order: &Order,
+    insurance: &Insurance,
+    taken: &Taken,
+    given: &Given<'_>,
+) -> Result<Decision, Refusal> {
+    let draft = take_stray(Draft::of(order, given), taken, "支付渠道收款金额与应付不符，款项原路退回")?;
+    match insurance {
+        Insurance::CashOnly => draft.to(closed(Why::AmountDiffers)).release().decide(),
+        Insurance::Settled(settled) => undo(draft, settled.clone(), Why::AmountDiffers, Then::Close).decide(),
+    }
 }
 
-fn take_stray<'a>(draft: Draft<'a>, taken: &Taken) -> Result<Draft<'a>, Refusal> {
+/// Books cash without a right to stay, tells whose it is, and sends it back.
+fn take_stray<'a>(draft: Draft<'a>, taken: &Taken, reason: &str) -> Result<Draft<'a>, Refusal> {
+    let refund = refund::stray(&draft.decision.next, taken, reason, draft.given);
     let merchant = draft.decision.next.bill.merchant.clone();
     let lines = posting::cash_taken(taken.amount, &merchant, Account::Suspense, taken.success_time_us);
-    Ok(draft.post(lines)?.with(|next| next.strays.push(taken.transaction_id.clone())))
+    let mut draft = draft
+        .post(lines)?
+        .with(|next| next.strays.push(taken.transaction_id.clone()))
+        .sms(News::CashStray, taken.amount)
+        .now(refund::first_action(&refund));
+    draft.decision.refund = Some(refund);
+    Ok(draft)
 }
 
 fn known_payment() -> Refusal {
@@ -1864,7 +1883,7 @@ fn rejected(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision,
 
 fn return_all(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let Event::RefundAsked(asked) = event else { return Err(inconsistent(order, event)) };
-    if asked.amount.is_some() {
+    if asked.amount.is_some() || asked.replaced_by.is_some() {
         return Err(Refusal::new(No::RefundNotNow, "before it is booked an order is given back whole or not at all"));
     }
     begin_whole_return(order, given, asked, Why::RefundAsked)
@@ -1987,10 +2006,7 @@ fn stray(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Re
     if known {
         return Err(known_payment());
     }
-    let refund = refund::stray(order, taken, given);
-    let mut draft = take_stray(Draft::of(order, given), taken)?.now(refund::first_action(&refund));
-    draft.decision.refund = Some(refund);
-    draft.decide()
+    take_stray(Draft::of(order, given), taken, "订单已关闭，款项原路退回")?.decide()
 }
 
 fn stray_returned(order: &Order, _: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {

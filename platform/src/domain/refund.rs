@@ -8,7 +8,7 @@
 //! | whole | undone | all of it |
 //! | replace | undone; another order pays what remains | what that order does not keep |
 //! | part | none: only orders without insurance leg | some |
-//! | stray | none | cash that came after the wallet order was closed |
+//! | stray | none | cash that came after the wallet order was closed, or was not what was due |
 
 use schema::ids::{OrderId, RefundId};
 use schema::money::{Fen, Overflow};
@@ -99,6 +99,8 @@ pub struct Refund {
     pub undone: Option<Undone>,
     /// The cash is back: the wallet's accounting time, microseconds UTC.
     pub returned_at_us: Option<i64>,
+    /// When its present step began, the insurance's or the cash's: patience and waits count from here. Microseconds UTC.
+    pub since_us: i64,
     /// When it was granted: microseconds UTC.
     pub created_at_us: i64,
 }
@@ -137,9 +139,11 @@ pub enum RefundState {
         /// Its words.
         words: String,
     },
-    /// A person must finish it (the merchant's balance, an abnormal refund, a silent bureau). Nothing is sent any
-    /// more; what is brought about by other means is learned.
+    /// A person must look at it (the merchant's balance, an abnormal refund, a silent or busy bureau). It is tried and
+    /// asked about on, seldom, so that it ends by itself once the party can; what a person brings about is learned.
     Suspended {
+        /// Where it stood.
+        from: Box<RefundState>,
         /// The outsider's words; empty where it is silent.
         words: String,
         /// Who must look.
@@ -191,7 +195,7 @@ pub enum RefundEvent {
         /// The wallet's accounting time: microseconds UTC.
         success_time_us: i64,
     },
-    /// The wallet is still at it, or did not answer: ask.
+    /// The wallet is still at it, was busy, or did not answer: ask.
     CashUnknown,
     /// The wallet does not know this refund: it may be sent (again, under the same number).
     CashNothing,
@@ -283,14 +287,16 @@ table! {
     "returning_cash" + "cash_unknown" => ask_return -> ["returning_cash", "suspended"];
     "returning_cash" + "cash_nothing" => return_again -> ["returning_cash"];
     "returning_cash" + "cash_refused" => return_later -> ["returning_cash", "suspended"];
-    "returning_cash" + "cash_abnormal" => suspend -> ["suspended"];
-    "suspended" + "undo_done" => insurance_undone -> ["replacing", "returning_cash", "done"];
-    "suspended" + "undo_stands" => ask_seldom -> ["suspended"];
-    "suspended" + "undo_unknown" => ask_seldom -> ["suspended"];
-    "suspended" + "cash_returned" => cash_returned -> ["done"];
-    "suspended" + "cash_unknown" => ask_seldom -> ["suspended"];
-    "suspended" + "cash_nothing" => ask_seldom -> ["suspended"];
-    "suspended" + "cash_abnormal" => suspend -> ["suspended"];
+    "returning_cash" + "cash_abnormal" => show_to_finance -> ["suspended"];
+    "suspended" + "undo_done" => learn -> ["replacing", "returning_cash", "done"];
+    "suspended" + "undo_refused" => learn -> ["suspended"];
+    "suspended" + "undo_unknown" => learn -> ["suspended"];
+    "suspended" + "undo_stands" => learn -> ["refused", "suspended"];
+    "suspended" + "cash_returned" => learn -> ["done"];
+    "suspended" + "cash_unknown" => learn -> ["suspended"];
+    "suspended" + "cash_nothing" => learn -> ["suspended"];
+    "suspended" + "cash_refused" => learn -> ["suspended"];
+    "suspended" + "cash_abnormal" => learn -> ["suspended"];
 }
 
 /// What to do about an event of a refund. Unlisted pairs are refused naming both.
@@ -312,16 +318,18 @@ pub fn refundable(legs: &Legs) -> Result<Fen, Overflow> {
 }
 
 /// Grants a refund within what is left, in the commit that grants it. Refuses more than is left, parts of an insured
-/// order, and anything while another refund is at work on an insured order.
+/// order, and what another refund that is under way is giving back.
 pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>) -> Result<Refund, Refusal> {
     let beyond = |_: Overflow| Refusal::new(No::Internal, "an amount is beyond the range of money");
-    let left = refundable(legs)
-        .and_then(|all| all.minus(order.refunded))
-        .and_then(|rest| rest.minus(order.refunding))
-        .map_err(beyond)?;
-    let amount = asked.amount.unwrap_or(left);
-    if amount.get() <= 0 || amount > left {
-        return Err(Refusal::new(No::RefundTooMuch, format!("{} fen asked, {} fen left", amount.get(), left.get())));
+    let kept = refundable(legs).and_then(|all| all.minus(order.refunded)).map_err(beyond)?;
+    let left = kept.minus(order.refunding).map_err(beyond)?;
+    let amount = asked.amount.unwrap_or(if left.is_zero() { kept } else { left });
+    let found = || format!("{} fen asked, {} fen left", amount.get(), left.get());
+    if amount.get() <= 0 || amount > kept {
+        return Err(Refusal::new(No::RefundTooMuch, found()));
+    }
+    if amount > left {
+        return Err(Refusal::new(No::RefundUnderWay, found()));
     }
     let settled = legs.insurance.settled().cloned();
     let kind = match &asked.replaced_by {
@@ -360,12 +368,13 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
         state,
         undone: None,
         returned_at_us: None,
+        since_us: given.now_us,
         created_at_us: given.now_us,
     })
 }
 
-/// Gives back cash that came after its wallet order was closed.
-pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
+/// Gives back cash that came without a right to stay.
+pub fn stray(order: &Order, taken: &Taken, reason: &str, given: &Given<'_>) -> Refund {
     Refund {
         id: given.refund,
         order: order.id,
@@ -376,20 +385,12 @@ pub fn stray(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
         cash: Some(CashBack { taken: taken.clone(), amount: taken.amount }),
         replaced_by: None,
         carried: None,
-        reason: "订单已关闭，款项原路退回".to_owned(),
+        reason: reason.to_owned(),
         state: RefundState::ReturningCash,
         undone: None,
         returned_at_us: None,
+        since_us: given.now_us,
         created_at_us: given.now_us,
-    }
-}
-
-/// Books cash that was not what was asked for; a person decides what becomes of it.
-pub fn stray_for_a_person(order: &Order, taken: &Taken, given: &Given<'_>) -> Refund {
-    Refund {
-        reason: "支付渠道收款金额与应付不符".to_owned(),
-        state: RefundState::Suspended { words: String::new(), owner: Owner::Finance },
-        ..stray(order, taken, given)
     }
 }
 
@@ -466,6 +467,7 @@ fn return_cash_or_end(decision: &mut RefundDecision, given: &Given<'_>) {
     if decision.next.cash.is_some() {
         let refund = decision.next.id;
         decision.next.state = RefundState::ReturningCash;
+        decision.next.since_us = given.now_us;
         plan(decision, given, 0, Action::ReturnCash { refund });
     } else {
         decision.next.state = RefundState::Done;
@@ -500,32 +502,28 @@ fn carried(refund: &Refund, event: &RefundEvent, order: &Order, given: &Given<'_
 fn ask_undo(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
     let settled = refund.settled.as_ref().ok_or_else(|| inconsistent(refund, event))?;
     let setl_id = settled.setl_id.clone();
+    let question = Action::AskUndo { setl_id: setl_id.clone(), refund: Some(refund.id) };
     let mut decision = stays(refund);
-    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
-    let just_lost = matches!((event, &refund.state), (RefundEvent::UndoUnknown, RefundState::UndoingInsurance { .. }));
-    if is_over(refund, given.rules.patience_ms, given) && !just_lost && !refused_for_good(event) {
-        return Ok(suspended(decision, String::new(), Owner::Bureau, given));
-    }
-    match event {
-        RefundEvent::UndoRefused { busy: true, .. } => {
+    match (event, &refund.state) {
+        (RefundEvent::UndoRefused { words, busy: true }, _) => {
+            // Busy means that nothing was done: the 2208 is sent again under a fresh message.
             let msgid = given.msgid.to_owned();
             decision.next.state = RefundState::UndoingInsurance { msgid: msgid.clone() };
-            plan(&mut decision, given, wait_ms, Action::Undo { msgid, setl_id, refund: Some(refund.id) });
+            let again = Action::Undo { msgid, setl_id, refund: Some(refund.id) };
+            once_more(&mut decision, given, Patience::with_the_bureau(given, words), again);
+        }
+        (RefundEvent::UndoRefused { words, busy: false }, _) => {
+            decision.next.state = RefundState::AskingUndo { refused: Some(words.clone()) };
+            plan(&mut decision, given, given.rules.ask_again_ms, question);
+        }
+        (_, RefundState::AskingUndo { refused }) => {
+            let words = refused.as_deref().unwrap_or_default();
+            once_more(&mut decision, given, Patience::with_the_bureau(given, words), question);
         }
         _ => {
-            let refused = match (event, &refund.state) {
-                (RefundEvent::UndoRefused { words, .. }, _) => Some(words.clone()),
-                (_, RefundState::AskingUndo { refused }) => refused.clone(),
-                _ => None,
-            };
-            decision.next.state = RefundState::AskingUndo { refused };
+            decision.next.state = RefundState::AskingUndo { refused: None };
             // A lost 2208 may still execute within the bureau's own limit: an answer before that would prove nothing.
-            let wait_ms = match event {
-                _ if just_lost => given.rules.bureau_limit_ms,
-                RefundEvent::UndoRefused { .. } => given.rules.ask_again_ms,
-                _ => wait_ms,
-            };
-            plan(&mut decision, given, wait_ms, Action::AskUndo { setl_id, refund: Some(refund.id) });
+            plan(&mut decision, given, given.rules.bureau_limit_ms, question);
         }
     }
     Ok(decision)
@@ -547,11 +545,11 @@ fn undo_again_or_refuse(
         decision.ended = Some(ended(&decision.next, false, Some(words.clone())));
         return Ok(decision);
     }
-    if is_over(refund, given.rules.patience_ms, given) {
-        return Ok(suspended(decision, String::new(), Owner::Bureau, given));
-    }
     let msgid = given.msgid.to_owned();
     decision.next.state = RefundState::UndoingInsurance { msgid: msgid.clone() };
+    if is_over(refund, given.rules.patience_ms, given) {
+        suspend(&mut decision, "", Owner::Bureau);
+    }
     let action = Action::Undo { msgid, setl_id: settled.setl_id.clone(), refund: Some(refund.id) };
     plan(&mut decision, given, 0, action);
     Ok(decision)
@@ -585,11 +583,8 @@ fn cash_returned(
 
 fn ask_return(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
     let mut decision = stays(refund);
-    if is_over(refund, given.rules.refund_ms, given) {
-        return Ok(suspended(decision, String::new(), Owner::Finance, given));
-    }
-    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
-    plan(&mut decision, given, wait_ms, Action::AskReturn { refund: refund.id });
+    let patience = Patience { ms: given.rules.refund_ms, words: "", owner: Owner::Finance };
+    once_more(&mut decision, given, patience, Action::AskReturn { refund: refund.id });
     Ok(decision)
 }
 
@@ -599,58 +594,89 @@ fn return_again(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) 
     Ok(decision)
 }
 
-fn return_later(
+fn return_later(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let RefundEvent::CashRefused { words } = event else { return Err(inconsistent(refund, event)) };
+    let mut decision = stays(refund);
+    let patience = Patience { ms: given.rules.patience_ms, words, owner: Owner::Finance };
+    once_more(&mut decision, given, patience, Action::ReturnCash { refund: refund.id });
+    Ok(decision)
+}
+
+/// The wallet will not take it up again by itself, whoever asks: a person must act there.
+fn show_to_finance(
     refund: &Refund,
     event: &RefundEvent,
-    order: &Order,
+    _: &Order,
     given: &Given<'_>,
 ) -> Result<RefundDecision, Refusal> {
-    if is_over(refund, given.rules.patience_ms, given) {
-        return suspend(refund, event, order, given);
-    }
+    let RefundEvent::CashAbnormal { words } = event else { return Err(inconsistent(refund, event)) };
     let mut decision = stays(refund);
-    let wait_ms = given.rules.ask_again_after_ms(refund.created_at_us, given.now_us);
-    plan(&mut decision, given, wait_ms, Action::ReturnCash { refund: refund.id });
+    suspend(&mut decision, words, Owner::Finance);
+    plan(&mut decision, given, given.rules.patience_ms, Action::AskReturn { refund: refund.id });
     Ok(decision)
 }
 
-fn suspend(refund: &Refund, event: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
-    let (RefundEvent::CashRefused { words } | RefundEvent::CashAbnormal { words }) = event else {
+/// A suspended refund decides as if it still stood where it was. Only its step's end ends the suspension, and whatever
+/// is to be waited for is waited for longer.
+fn learn(refund: &Refund, event: &RefundEvent, order: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
+    let RefundState::Suspended { from, words, owner } = &refund.state else {
         return Err(inconsistent(refund, event));
     };
-    Ok(suspended(stays(refund), words.clone(), Owner::Finance, given))
-}
-
-fn suspended(mut decision: RefundDecision, words: String, owner: Owner, given: &Given<'_>) -> RefundDecision {
-    decision.next.state = RefundState::Suspended { words, owner };
-    plan_seldom(&mut decision, given);
-    decision
-}
-
-/// Whether it has lasted longer than this since it was granted.
-fn is_over(refund: &Refund, ms: i64, given: &Given<'_>) -> bool {
-    given.now_us >= Rules::in_ms(refund.created_at_us, ms)
-}
-
-fn refused_for_good(event: &RefundEvent) -> bool {
-    matches!(event, RefundEvent::UndoRefused { busy: false, .. })
-}
-
-/// A person has it now and may finish it by other means, so nothing is sent again; but what they bring about is
-/// learned.
-fn ask_seldom(refund: &Refund, _: &RefundEvent, _: &Order, given: &Given<'_>) -> Result<RefundDecision, Refusal> {
-    let mut decision = stays(refund);
-    plan_seldom(&mut decision, given);
+    let as_if = Refund { state: RefundState::clone(from), ..refund.clone() };
+    let mut decision = next(&as_if, event, order, given)?;
+    let (state, newer) = match decision.next.state.clone() {
+        RefundState::Suspended { from, words, .. } => (*from, words),
+        state => (state, String::new()),
+    };
+    if !same_step(&state, from) {
+        return Ok(decision);
+    }
+    let words = if newer.is_empty() { words.clone() } else { newer };
+    decision.next.state = RefundState::Suspended { from: Box::new(state), words, owner: *owner };
+    let seldom_us = Rules::in_ms(given.now_us, given.rules.patience_ms);
+    for planned in decision.actions.iter_mut().filter(|planned| planned.due_at_us > given.now_us) {
+        planned.due_at_us = planned.due_at_us.max(seldom_us);
+    }
     Ok(decision)
 }
 
-fn plan_seldom(decision: &mut RefundDecision, given: &Given<'_>) {
-    let refund = decision.next.id;
-    let question = match &decision.next.settled {
-        Some(settled) if decision.next.undone.is_none() => {
-            Action::AskUndo { setl_id: settled.setl_id.clone(), refund: Some(refund) }
-        }
-        _ => Action::AskReturn { refund },
+fn same_step(one: &RefundState, other: &RefundState) -> bool {
+    let undoes =
+        |state: &RefundState| matches!(state, RefundState::UndoingInsurance { .. } | RefundState::AskingUndo { .. });
+    let returns = |state: &RefundState| matches!(state, RefundState::ReturningCash);
+    (undoes(one) && undoes(other)) || (returns(one) && returns(other))
+}
+
+/// How long a step is left to the machine alone, who looks at it then, and what the outsider has said.
+struct Patience<'a> {
+    ms: i64,
+    words: &'a str,
+    owner: Owner,
+}
+
+impl<'a> Patience<'a> {
+    const fn with_the_bureau(given: &Given<'_>, words: &'a str) -> Patience<'a> {
+        Patience { ms: given.rules.patience_ms, words, owner: Owner::Bureau }
+    }
+}
+
+/// Tries or asks again, the more seldom the longer the step has lasted; past all patience a person is shown it.
+fn once_more(decision: &mut RefundDecision, given: &Given<'_>, patience: Patience<'_>, action: Action) {
+    let wait_ms = if is_over(&decision.next, patience.ms, given) {
+        suspend(decision, patience.words, patience.owner);
+        given.rules.patience_ms
+    } else {
+        given.rules.ask_again_after_ms(decision.next.since_us, given.now_us)
     };
-    plan(decision, given, given.rules.patience_ms, question);
+    plan(decision, given, wait_ms, action);
+}
+
+fn suspend(decision: &mut RefundDecision, words: &str, owner: Owner) {
+    let from = Box::new(decision.next.state.clone());
+    decision.next.state = RefundState::Suspended { from, words: words.to_owned(), owner };
+}
+
+/// Whether its step has lasted longer than this.
+fn is_over(refund: &Refund, ms: i64, given: &Given<'_>) -> bool {
+    given.now_us >= Rules::in_ms(refund.since_us, ms)
 }

@@ -22,7 +22,8 @@ const BILL: &str = "bill";
 const LIST_MAX: u32 = 200;
 
 /// Takes a bill. Refuses it with everything that is wrong at once: faults in what it says, a patient who is not who a
-/// binding says, a known number with other content. The same bill again is harmless. Answers the bill's id.
+/// binding says, a known number with other content, a bill that was taken back. The same bill again is harmless.
+/// Answers the bill's id.
 pub async fn take(
     ground: &Ground,
     tenant: &Tenant,
@@ -42,7 +43,7 @@ pub async fn take(
     let (tenant_id, code, bill_no) = (tenant.id, known.code.clone(), draft.bill_no.clone());
     let stored = ground.read(move |store| store.bill_by_no(tenant_id, &code, &bill_no)).await?;
     if let Some(row) = stored.as_ref().filter(|row| row.bill.content == content) {
-        return Ok(row.bill.facts.id);
+        return row.bill.facts.may_come_again().map(|()| row.bill.facts.id);
     }
     let Found { patient, contradicted } = patient::find(ground, tenant, &known.code, &draft.patient).await?;
     if patient.is_none() && draft.patient.is_card_only() {

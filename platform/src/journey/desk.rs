@@ -411,6 +411,7 @@ impl Desk {
     fn take_bill(&self, command: &Command, bill: &NewBill, loaded: &Loaded) -> Result<Parts, Refusal> {
         if let Some(stored) = &loaded.bill {
             if stored.content == bill.content {
+                stored.facts.may_come_again()?;
                 return Ok((Change::default(), Outcome::Bill(stored.facts.id, false), Aftermath::default()));
             }
             return Err(Refusal::new(Code::BillChanged, format!("bill {} has other content", stored.facts.id)));
@@ -555,7 +556,7 @@ impl Desk {
         let from = written.before.map(|order| order.state.place().word());
         let to = next.state.place().word();
         let person = person_claim(written.before, &next, loaded)?;
-        let binding = spends_under(written.before, &next, loaded);
+        let binding = spends_under(&actions, loaded);
         let bill = bill_change(written.before, &next);
         let prepay = self.prepay(command.tenant, &actions);
         // Whatever happens to an order later (a wallet's notice, a deadline) goes by the trace under which it was opened.
@@ -755,10 +756,9 @@ fn person_claim(
 }
 
 /// The binding, at the epoch that was seen, under which this step lets insured money go.
-fn spends_under(before: Option<&Order>, next: &Order, loaded: &Loaded) -> Option<(BindingId, i64)> {
-    let settles = |order: &Order| order.state.place() == Place::Settling;
-    let begins = settles(next) && !before.is_some_and(settles);
-    let binding = loaded.binding.as_ref().filter(|_| begins)?;
+fn spends_under(actions: &[Planned], loaded: &Loaded) -> Option<(BindingId, i64)> {
+    let settles = actions.iter().any(|planned| matches!(planned.action, Action::Settle { .. }));
+    let binding = loaded.binding.as_ref().filter(|_| settles)?;
     Some((binding.id, binding.epoch))
 }
 

@@ -16,15 +16,15 @@ use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::{Lookup, Sealed};
 use serde::{Deserialize, Serialize};
 
-use super::desk::{Command, What, china_time};
+use super::desk::{self, Command, Outcome, What, china_time};
 use super::job::Job;
 use super::{Ground, Tenant};
 use crate::domain::action::News;
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
-use crate::domain::order::Event;
+use crate::domain::order::{Event, Order};
 use crate::ephemeral::Unreachable;
 use crate::parties::answer::Answer;
-use crate::parties::bureau::{BindRequest, Identity, PersonInfo};
+use crate::parties::bureau::{BindRequest, Identity, Insurance, PersonInfo};
 use crate::parties::sms::{Sms, SmsText};
 use crate::store::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, VisitCardRow};
 
@@ -256,6 +256,12 @@ fn insurances(ground: &Ground, tenant: &Tenant, info: &PersonInfo) -> Vec<Insura
         .collect()
 }
 
+/// The insurance to pay from at this place: one in force there, the one that is held before any other.
+fn in_force_at<'a>(info: &'a PersonInfo, insuplc_admdvs: &str, held: &str) -> Option<&'a Insurance> {
+    let here = || info.insurances.iter().filter(|row| row.active && row.insuplc_admdvs == insuplc_admdvs);
+    here().find(|row| row.insutype == held).or_else(|| here().next())
+}
+
 /// Level 1: name and document match at the bureau.
 pub async fn bind(
     ground: &Ground,
@@ -341,6 +347,7 @@ pub async fn bind_level2(
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        lose_orders(ground, tenant.id, binding).await?;
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
@@ -378,6 +385,16 @@ pub async fn bind_level2(
         // A repeat of the proof is harmless: the bureau records one binding per person and channel.
         Answer::Unknown(why) => return Err(Refusal::new(Code::BureauUnreachable, why).after_s(5)),
     };
+    let mut row = row;
+    if person.insuplc_admdvs != bound.insuplc_admdvs {
+        // The card belongs elsewhere than the first insurance that 1101 had named: what it pays from is in force there.
+        let info = ask_person(tenant, &request.identity).await?;
+        let there = in_force_at(&info, &bound.insuplc_admdvs, &person.insutype).ok_or_else(|| {
+            Refusal::new(Code::InsuranceStopped, "1101 shows no insurance in force where the card is")
+        })?;
+        person.insutype = there.insutype.clone();
+        row.insurances = Some(insurances(ground, tenant, &info));
+    }
     person.card_no = Some(ask.card_no.clone());
     person.insuplc_admdvs = bound.insuplc_admdvs.clone();
     person.psn_no = bound.psn_no.clone();
@@ -413,6 +430,7 @@ pub async fn unbind(
     key: CallerKey,
 ) -> Result<Vec<u8>, Refusal> {
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        lose_orders(ground, tenant.id, binding).await?;
         return Ok(first);
     }
     let row = own_binding(ground, tenant, user, binding).await?;
@@ -423,9 +441,12 @@ pub async fn unbind(
     let response = json(&view(&ended, &person))?;
     put(ground, before_epoch, ended, Some((key, response.clone()))).await?;
     lose_orders(ground, tenant.id, binding).await?;
-    if let Some(bind_no) = bind_no {
-        // That it is ended here is what protects; the bureau's record follows when it answers.
-        let _ = tenant.bureau.unbind(&bind_no, &person.psn_no).await;
+    // That it is ended here is what protects. The bureau is told once: a record that it keeps spends nothing, since only
+    // this platform sends 2207 for it, and the person's next proof takes its place.
+    if let Some(bind_no) = bind_no
+        && !matches!(tenant.bureau.unbind(&bind_no, &person.psn_no).await, Answer::Done(()))
+    {
+        tracing::warn!(%binding, "the bureau keeps its record of a binding that is ended here");
     }
     Ok(response)
 }
@@ -546,32 +567,45 @@ async fn try_put(
         .await
 }
 
-/// Tells the open orders under a binding that it has changed.
+/// Tells the open orders that were opened under a binding before it changed. Whoever repeats the change repeats this:
+/// the first time may have ended between the two.
 async fn lose_orders(ground: &Ground, tenant: TenantId, binding: BindingId) -> Result<(), Refusal> {
-    for order in ground.read(move |store| store.open_under_binding(tenant, binding)).await? {
+    let now = binding_row(ground, tenant, binding).await?.facts;
+    for id in ground.read(move |store| store.open_under_binding(tenant, binding)).await? {
+        let order = ground.read(move |store| store.order(tenant, id)).await?;
+        let older = |order: &Order| {
+            !order.flagged && order.insured.as_ref().is_some_and(|insured| now.may_spend(insured.epoch).is_err())
+        };
+        if !order.is_some_and(|order| older(&order)) {
+            continue;
+        }
         let command = Command {
             tenant,
             event_id: EventId::from_uuid(ground.clock.fresh()),
-            what: What::Order(order, Event::BindingLost),
+            what: What::Order(id, Event::BindingLost),
             answers: None,
             key: None,
             trace_id: None,
         };
-        // An order that has ended meanwhile refuses, which is all right.
-        let _ = ground.desk.tell(command).await;
+        match ground.desk.tell(command).await {
+            // An order that has ended meanwhile refuses, which is all right; one that could not be told is told again.
+            Outcome::Refused(refusal) if !desk::decided(&refusal) => return Err(refusal),
+            _ => {}
+        }
     }
     Ok(())
 }
 
 /// Asks 1101 again when the last answer is too old. A lost card freezes the person here and now; an insurance that is
-/// stopped ends what is open under this binding, and is asked about again next time.
+/// stopped, or followed by another, ends what is open under this binding. One that is stopped is asked about again next
+/// time.
 pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Result<(), Refusal> {
     let row = binding_row(ground, tenant.id, binding).await?;
     let age_ms = (ground.clock.now_us() - row.checked_at_us) / 1000;
     if age_ms <= ground.settings.limits.recheck_person_ms {
         return Ok(());
     }
-    let person = open_person(tenant, &row.sealed)?;
+    let mut person = open_person(tenant, &row.sealed)?;
     let identity = Identity {
         psn_cert_type: person.psn_cert_type.clone(),
         certno: person.certno.clone(),
@@ -580,10 +614,20 @@ pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Re
     let info = ask_person(tenant, &identity).await?;
     let before_epoch = row.facts.epoch;
     let row = BindingRow { insurances: Some(insurances(ground, tenant, &info)), ..row };
-    if !info.blocked {
-        return put(ground, before_epoch, BindingRow { checked_at_us: ground.clock.now_us(), ..row }, None).await;
+    let checked = |row| BindingRow { checked_at_us: ground.clock.now_us(), ..row };
+    let in_force = in_force_at(&info, &person.insuplc_admdvs, &person.insutype).filter(|_| !info.blocked);
+    if let Some(in_force) = in_force {
+        if in_force.insutype == person.insutype {
+            return put(ground, before_epoch, checked(row), None).await;
+        }
+        // What is priced would be paid from an insurance that ended.
+        person.insutype = in_force.insutype.clone();
+        let row = BindingRow { sealed: seal_person(ground, tenant, &person)?, ..checked(moved(row, false)) };
+        put(ground, before_epoch, row, None).await?;
+        lose_orders(ground, tenant.id, binding).await?;
+        return Err(Refusal::new(Code::BindingFrozen, "1101 shows another insurance: it takes a new order"));
     }
-    if info.insurances.iter().any(|insurance| insurance.active) {
+    if info.blocked && info.insurances.iter().any(|insurance| insurance.active) {
         lost_at_bureau(ground, tenant, &row).await?;
         return Err(Refusal::new(Code::BindingFrozen, "1101 shows a lost card"));
     }
@@ -708,6 +752,7 @@ pub async fn tell_of_money(job: &Job<'_>, news: News, amount: Fen) -> Result<Wha
         News::InsuranceSettled => "医保部分已支付",
         News::InsuranceUndone => "医保部分已退回",
         News::CashTaken => "现金部分已支付",
+        News::CashStray => "收到一笔不应收取的现金，将原路退回",
         News::CashReturned => "现金部分已原路退回",
     };
     let text =

@@ -45,6 +45,8 @@ pub async fn ask(job: &Job<'_>, id: RefundId) -> What {
 fn moved(answer: Answer<wallet::RefundState>) -> RefundEvent {
     match answer {
         Answer::Done(state) => state_event(state),
+        // A wallet that was busy, or that was never reached, has not said no: it is asked and sent the same again.
+        Answer::Refused(refused) if refused.busy => RefundEvent::CashUnknown,
         Answer::Refused(refused) => RefundEvent::CashRefused { words: refused.words },
         Answer::Unknown(_) => RefundEvent::CashUnknown,
     }
@@ -191,8 +193,21 @@ pub fn view(refund: &Refund) -> RefundView {
             RefundState::Refused { words } => Some(format!(
                 "{words}；款项未动，请凭单据到医保经办窗口办理 / nothing moved: go to the bureau's window"
             )),
-            RefundState::Suspended { words, owner } => Some(format!("{words}{}", awaits(*owner))),
+            RefundState::Suspended { words, owner, .. } => Some(format!("{words}{}", awaits(*owner))),
             _ => None,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parties::answer::Refused;
+
+    #[test]
+    fn a_wallet_that_is_busy_has_not_refused() {
+        let no = |busy| Answer::Refused(Refused { code: "X".into(), words: "余额不足".into(), busy });
+        assert_eq!(moved(no(true)), RefundEvent::CashUnknown);
+        assert_eq!(moved(no(false)), RefundEvent::CashRefused { words: "余额不足".into() });
     }
 }

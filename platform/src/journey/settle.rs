@@ -4,13 +4,14 @@ use schema::ids::RefundId;
 use schema::link::SettleInputs;
 use schema::refusal::{Code, Refusal};
 
+use super::bills::Hush;
 use super::desk::What;
 use super::job::Job;
 use super::price::SETTLE_INPUTS;
 use crate::domain::order::{Event, Undone};
 use crate::domain::refund::RefundEvent;
 use crate::domain::settlement::Settlement;
-use crate::parties::answer::Answer;
+use crate::parties::answer::{Answer, Refused};
 use crate::parties::bureau::{OnBehalf, Settled, SettlementState, UndoneAt};
 
 /// The purpose under which the bureau's whole reply is sealed.
@@ -21,7 +22,7 @@ pub async fn settle(job: &Job<'_>, msgid: &str) -> Result<What, Refusal> {
     let (on_behalf, inputs) = inputs(job).await?;
     Ok(job.event(match job.tenant.bureau.settle(&on_behalf, msgid, &inputs).await {
         Answer::Done(settled) => Event::SettleDone(Box::new(sealed(job, settled)?)),
-        Answer::Refused(refused) => Event::SettleRefused { words: refused.words, busy: refused.busy },
+        Answer::Refused(no) => Event::SettleRefused { words: hushed(job, &no).await?, busy: no.busy },
         Answer::Unknown(_) => Event::SettleUnknown,
     }))
 }
@@ -54,11 +55,12 @@ pub async fn undo(job: &Job<'_>, msgid: &str, setl_id: &str, refund: Option<Refu
     let answer = answer.map(|at| Undone { msgid: Some(msgid.to_owned()), ..undone(at) });
     Ok(match (answer, refund) {
         (Answer::Done(undone), None) => job.event(Event::UndoDone(undone)),
-        (Answer::Refused(no), None) => job.event(Event::UndoRefused { words: no.words, busy: no.busy }),
+        (Answer::Refused(no), None) => job.event(Event::UndoRefused { words: hushed(job, &no).await?, busy: no.busy }),
         (Answer::Unknown(_), None) => job.event(Event::UndoUnknown),
         (Answer::Done(undone), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoDone(undone)),
         (Answer::Refused(no), Some(id)) => {
-            What::Refund(job.order.id, id, RefundEvent::UndoRefused { words: no.words, busy: no.busy })
+            let words = hushed(job, &no).await?;
+            What::Refund(job.order.id, id, RefundEvent::UndoRefused { words, busy: no.busy })
         }
         (Answer::Unknown(_), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoUnknown),
     })
@@ -81,6 +83,13 @@ pub async fn ask_undo(job: &Job<'_>, setl_id: &str, refund: Option<RefundId>) ->
         (Some(SettlementState::Live(_)), Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoStands),
         (Some(SettlementState::Nothing) | None, Some(id)) => What::Refund(job.order.id, id, RefundEvent::UndoUnknown),
     })
+}
+
+/// The bureau's sentence with nobody in it: what was sent there names its person by numbers only, but the bureau knows
+/// the name.
+async fn hushed(job: &Job<'_>, no: &Refused) -> Result<String, Refusal> {
+    let hush = Hush::of(job.ground, job.tenant, job.order.bill.id).await?;
+    Ok(hush.sentence(&no.words))
 }
 
 fn undone(at: UndoneAt) -> Undone {

@@ -188,6 +188,10 @@ fn words(order: &Order) -> (&'static str, &'static str) {
             "订单需要人工处理，款项状态已记录，请勿重复支付，可凭单号咨询经办机构。",
             "A person is looking at this order; its money is on record. Do not pay again; ask the bureau with this number.",
         ),
+        State::Closed { .. } if !order.strays.is_empty() => (
+            "订单已关闭；关闭时或关闭后到账的现金不计入缴费，原路退回，退回时另发短信。",
+            "Closed; cash that came in all the same is not kept: it goes back the way it came, and a message says when.",
+        ),
         State::Closed { why: Why::Replaced, .. } => (
             "已部分退费：原医保结算已撤销，剩余费用已另行结算，多收部分已退回。",
             "Partly returned: the first settlement is undone, what remains was settled anew, the rest went back.",

@@ -111,6 +111,8 @@ pub(crate) enum Move {
     Cancel(usize),
     /// The payer pays in the wallet.
     Pay(usize),
+    /// The wallet takes another amount than was asked for.
+    PayLess(usize),
     /// The wallet notifies of a payment, perhaps not for the first time.
     Notify(usize),
     /// The wallet notifies of a refund that it made.
@@ -301,7 +303,10 @@ impl City {
                     add(1, Move::Stale(at));
                 }
                 Place::Prepaying | Place::Collecting => add(2, Move::Cancel(at)),
-                Place::Paid => add(1, Move::AskBack(at, None)),
+                Place::Paid => {
+                    add(1, Move::AskBack(at, None));
+                    add(1, Move::Replace(at));
+                }
                 Place::Completed => {
                     add(2, Move::AskBack(at, None));
                     add(2, Move::AskBack(at, Some(4_000)));
@@ -310,6 +315,7 @@ impl City {
                 Place::Suspended => {
                     add(1, Move::Cancel(at));
                     add(1, Move::AskBack(at, None));
+                    add(1, Move::Replace(at));
                 }
                 _ => {}
             }
@@ -318,6 +324,7 @@ impl City {
             }
             if self.wallet.payable(at) {
                 add(6, Move::Pay(at));
+                add(1, Move::PayLess(at));
             }
             if self.wallet.taken(at).is_some() {
                 add(2, Move::Notify(at));
@@ -344,7 +351,7 @@ impl City {
             }
             Move::Deliver(no) | Move::Die(no) => self.row(*no).is_some_and(|row| row.answer.is_some()),
             Move::Arrive(no) => self.late_numbers().contains(no),
-            Move::Pay(at) => self.wallet.payable(*at),
+            Move::Pay(at) | Move::PayLess(at) => self.wallet.payable(*at),
             Move::Notify(at) => self.wallet.taken(*at).is_some(),
             Move::NotifyRefund(refund) => self.wallet.returned().contains(refund),
             Move::Deadline(at) => order(at) && self.papers[*at].order.deadline_at_us.is_some(),
@@ -373,6 +380,7 @@ impl City {
             Move::Authorise(at, right) => self.authorise(*at, *right),
             Move::Cancel(at) => self.tell(*at, &Event::Cancelled),
             Move::Pay(at) => self.wallet.pay(*at, self.now_us),
+            Move::PayLess(at) => self.wallet.pay_less(*at, self.now_us),
             Move::Notify(at) => self.notify(*at),
             Move::NotifyRefund(refund) => self.notify_refund(*refund),
             Move::Claim(bill) => self.claim(*bill),
@@ -839,8 +847,11 @@ impl City {
             if !ended {
                 faults.push(format!("order {at} has not ended: {:?}", paper.order.state));
             }
-            let open = paper.refunds.iter().find(|refund| {
-                !matches!(refund.state, RefundState::Done | RefundState::Refused { .. } | RefundState::Suspended { .. })
+            // A suspended refund ends by itself once everybody answers, unless the wallet will not make it.
+            let open = paper.refunds.iter().find(|refund| match refund.state {
+                RefundState::Done | RefundState::Refused { .. } => false,
+                RefundState::Suspended { .. } => !self.wallet.is_abnormal(refund.id),
+                _ => true,
             });
             if let Some(refund) = open.filter(|_| !self.falls_silent) {
                 faults.push(format!("a refund of order {at} has not ended: {:?}", refund.state));
@@ -930,7 +941,7 @@ fn hows(action: &Action) -> &'static [(usize, How)] {
         }
         Action::CloseWallet { .. } => &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf)],
         Action::ReturnCash { .. } => {
-            &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, HearsLate), (2, Refuses), (1, Differs)]
+            &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, HearsLate), (2, Refuses), (1, IsBusy), (1, Differs)]
         }
         Action::Tell { .. } => &[(6, Does), (2, DoesAndIsNotHeard), (2, IsDeaf), (2, Refuses)],
         Action::AskSettle { .. }

@@ -147,6 +147,16 @@ impl Wallet {
         }
     }
 
+    /// It takes a fen less than it was asked to.
+    pub(super) fn pay_less(&mut self, order: usize, now_us: i64) {
+        self.pay(order, now_us);
+        if let Some((_, amount, Trade::Paid(at_us))) = self.trades.iter_mut().find(|(of, ..)| *of == order)
+            && *at_us == now_us
+        {
+            *amount = amount.minus(Fen::new(1)).expect("small amounts");
+        }
+    }
+
     /// The wallet's number, the amount and the time of a payment.
     pub(super) fn taken(&self, order: usize) -> Option<(usize, Fen, i64)> {
         let found = self.trades.iter().enumerate().find(|(_, (of, _, _))| *of == order);
@@ -167,6 +177,11 @@ impl Wallet {
 
     pub(super) fn returned(&self) -> Vec<RefundId> {
         self.returns.iter().filter(|(_, _, _, how)| matches!(how, Return::Returned(_))).map(|(id, ..)| *id).collect()
+    }
+
+    /// The wallet would not do it, and never will by itself.
+    pub(super) fn is_abnormal(&self, refund: RefundId) -> bool {
+        self.returns.iter().any(|(id, .., how)| *id == refund && *how == Return::Abnormal)
     }
 
     pub(super) fn returned_at(&self, refund: RefundId) -> Option<i64> {
@@ -360,7 +375,7 @@ impl City {
                 Told::Refund(
                     *refund,
                     match how {
-                        How::Refuses | How::IsBusy => RefundEvent::CashRefused { words: "商户余额不足".into() },
+                        How::Refuses => RefundEvent::CashRefused { words: "商户余额不足".into() },
                         _ if acts && heard => self.wallet.state_of(*refund),
                         _ => RefundEvent::CashUnknown,
                     },

@@ -1,6 +1,7 @@
 //! What keeps a bill out, all of it at once.
 
-use schema::link::{Reply, ToPlatform};
+use schema::his::ClaimAnswer;
+use schema::link::{BillNamed, Reply, ToPlatform};
 use schema::refusal::{Code, Problem};
 use serde_json::{Value, json};
 
@@ -45,6 +46,19 @@ async fn a_bill_whose_patient_is_not_who_the_binding_says_is_refused_and_not_sho
     let binding = person.get("/mobile/v1/bindings").await.done(200)[0]["id"].as_str().expect("an id").to_owned();
     person.change("DELETE", &format!("/mobile/v1/bindings/{binding}"), json!({})).await.done(202);
     assert_eq!(adapter.ask(bill("N3", (WANG.0, "王小朋"))).await, Reply::Done);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bill_that_was_taken_back_does_not_come_again() {
+    let world = World::start().await;
+    let person = world.sign_in(0, "13800000001").await;
+    person.bind(WANG).await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    assert_eq!(adapter.ask(bill("N1", WANG)).await, Reply::Done);
+    let claim = ToPlatform::Claim(BillNamed { bill_no: "N1".into() });
+    assert_eq!(adapter.ask(claim).await, Reply::Claimed(ClaimAnswer::Released));
+    assert_eq!(refused(&mut adapter, draft("N1", WANG)).await, places(Code::BillNotPayable, &[]));
+    assert_eq!(adapter.ask(bill("N2", WANG)).await, Reply::Done, "a new number is a new bill");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,8 @@
 //! Bindings, from level 1 to the freeze.
 
+use platform::domain::binding::BindingFacts;
+use platform::journey::people;
+use platform::store::{BindingRow, CallerKey};
 use schema::link::ToInstitution;
 use schema::refusal::Code;
 use serde_json::json;
@@ -84,6 +87,29 @@ async fn a_loss_reported_at_one_login_stops_the_person_at_every_login() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unbinding_that_was_cut_short_is_finished_by_its_repeat() {
+    let world = World::start().await;
+    let (person, id) = proved(&world, "13800000001").await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let order = priced(&mut adapter, &person, "B1").await;
+    // What a process leaves that dies once the change is on record: its orders have not heard of it.
+    let (tenant, binding) = (world.cities[0].id, id.parse().expect("an id"));
+    let row = world.ground.store.binding(tenant, binding).expect("readable").expect("a binding");
+    let (epoch, user) = (row.facts.epoch, row.channel_user);
+    let facts = BindingFacts { epoch: epoch + 1, ..row.facts.clone() };
+    let key = CallerKey { caller: "user:test".into(), key: "K1".into(), request: [7; 32] };
+    let ended = BindingRow { unbound: true, facts, ..row };
+    let kept = world.ground.store.put_binding(epoch, &ended, Some((&key, b"first answer")));
+    assert_eq!(kept, Ok(true));
+    assert_eq!(person.get(&format!("/mobile/v1/orders/{order}")).await.done(200)["state"], "priced");
+
+    let tenant = world.ground.tenants.get(tenant).expect("a city");
+    let said = people::unbind(&world.ground, &tenant, user, binding, key).await.expect("the first answer");
+    assert_eq!(said, b"first answer");
+    assert_eq!(person.until(&order, "closed").await["reason"], "binding_lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_card_is_never_taken_again_and_a_new_one_is() {
     let world = World::start().await;
     let (person, id) = proved(&world, "13800000001").await;
@@ -155,4 +181,41 @@ async fn an_order_that_was_opened_is_answered_again_whatever_has_become_of_the_b
     world.ground.store.put_institution(&row).expect("suspended");
     let again = person.keyed("POST", "/mobile/v1/orders", "open", ask).await;
     assert_eq!((again.status, again.bytes), (202, first.bytes));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_of_another_place_pays_from_an_insurance_of_that_place() {
+    let world = World::start().await;
+    let bureau = &world.cities[0].bureau;
+    bureau.insures(&[("390", "449999"), ("310", "441900")]);
+    let person = world.sign_in(0, "13800000001").await;
+    let id = person.bind(WANG).await;
+    let held = |binding: &serde_json::Value| (binding["insutype"].clone(), binding["insuplc_admdvs"].clone());
+    assert_eq!(held(&person.binding().await), (json!("390"), json!("449999")));
+    // The card is of 441900.
+    level2(&person, &id, &card()).await.done(202);
+    assert_eq!(held(&person.binding().await), (json!("310"), json!("441900")));
+
+    let other = world.sign_in(0, "13800000002").await;
+    bureau.insures(&[("390", "449999")]);
+    let id = other.bind(WANG).await;
+    level2(&other, &id, &card()).await.refused_as(Code::InsuranceStopped);
+    assert_eq!(other.binding().await["level"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insurance_that_followed_another_is_paid_from_by_a_new_order() {
+    let world = World::with(|settings| settings.limits.recheck_person_ms = -1, 10).await;
+    let (person, _) = proved(&world, "13800000001").await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let order = priced(&mut adapter, &person, "B1").await;
+    let path = format!("/mobile/v1/orders/{order}");
+    person.change("POST", &format!("{path}/code"), json!({})).await.done(202);
+    let code = world.cities[0].inbox.code("13800000001");
+    world.cities[0].bureau.insures(&[("390", "441900")]);
+    let ask = json!({ "phone": "13800000001", "code": code, "card_no": card() });
+    person.change("POST", &format!("{path}/pay"), ask).await.refused_as(Code::BindingFrozen);
+    assert_eq!(person.until(&order, "closed").await["reason"], "binding_lost");
+    let binding = person.binding().await;
+    assert_eq!((&binding["insutype"], &binding["frozen"]), (&json!("390"), &json!(false)));
 }

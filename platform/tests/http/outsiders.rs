@@ -71,6 +71,8 @@ pub struct Registry {
     people: BTreeMap<String, String>,
     cards: Mutex<BTreeMap<String, String>>,
     standing: Mutex<Standing>,
+    /// 险种 and 参保地 of what 1101 shows as in force.
+    insured: Mutex<Vec<(&'static str, &'static str)>>,
     sm2_public_key: String,
     pub notice_key: SigningKey,
 }
@@ -79,8 +81,9 @@ impl Registry {
     pub fn new(seed: u8, people: &[(&str, &str)]) -> Registry {
         let people = people.iter().map(|(certno, name)| ((*certno).to_owned(), (*name).to_owned())).collect();
         let (cards, standing) = (Mutex::default(), Mutex::new(Standing::Normal));
+        let insured = Mutex::new(vec![("310", "441900")]);
         let sm2_public_key = format!("BASE64POINT{seed}");
-        Registry { people, cards, standing, sm2_public_key, notice_key: SigningKey::from_seed([seed; 32]) }
+        Registry { people, cards, standing, insured, sm2_public_key, notice_key: SigningKey::from_seed([seed; 32]) }
     }
 
     /// A new card: the old one proves nothing any more.
@@ -91,6 +94,11 @@ impl Registry {
     /// What 1101 shows from now on.
     pub fn stands(&self, standing: Standing) {
         *self.standing.lock().expect("not poisoned") = standing;
+    }
+
+    /// What everybody is insured by from now on, and where.
+    pub fn insures(&self, insured: &[(&'static str, &'static str)]) {
+        *self.insured.lock().expect("not poisoned") = insured.to_vec();
     }
 
     /// The bureau's number of a binding of this person.
@@ -122,20 +130,22 @@ fn psn_no(certno: &str) -> PsnNo {
 impl Bureau for Registry {
     async fn person(&self, _: Option<&OnBehalf>, identity: &Identity) -> Answer<PersonInfo> {
         let standing = *self.standing.lock().expect("not poisoned");
+        let insured = self.insured.lock().expect("not poisoned").clone();
+        let insurance = |(insutype, insuplc_admdvs): (&str, &str)| Insurance {
+            insutype: insutype.into(),
+            insuplc_admdvs: insuplc_admdvs.into(),
+            psn_type: "11".into(),
+            psn_insu_stas: "1".into(),
+            cvlserv_flag: "0".into(),
+            emp_name: None,
+            active: standing != Standing::InsuranceStopped,
+        };
         match self.people.get(identity.certno.expose()) {
             None => no("1101", "查无此人"),
             Some(name) => Answer::Done(PersonInfo {
                 psn_no: psn_no(identity.certno.expose()),
                 psn_name: schema::personal::PersonName::new(name.clone()),
-                insurances: vec![Insurance {
-                    insutype: "310".into(),
-                    insuplc_admdvs: "441900".into(),
-                    psn_type: "11".into(),
-                    psn_insu_stas: "1".into(),
-                    cvlserv_flag: "0".into(),
-                    emp_name: None,
-                    active: standing != Standing::InsuranceStopped,
-                }],
+                insurances: insured.into_iter().map(insurance).collect(),
                 blocked: standing != Standing::Normal,
             }),
         }
@@ -156,8 +166,10 @@ impl Bureau for Registry {
         Answer::Done(())
     }
 
-    async fn settle(&self, _: &OnBehalf, _: &str, _: &SettleInputs) -> Answer<Settled> {
-        no("2207", "本测试不结算")
+    async fn settle(&self, _: &OnBehalf, _: &str, inputs: &SettleInputs) -> Answer<Settled> {
+        let psn_no = inputs.person.psn_no.expose();
+        let name = psn_no.strip_prefix('P').and_then(|certno| self.people.get(certno));
+        no("2207", &format!("{}（{psn_no}）在本测试不结算", name.expect("somebody who is insured here")))
     }
 
     async fn undo(&self, _: &OnBehalf, _: &str, _: &str, _: &SettleInputs) -> Answer<UndoneAt> {

@@ -7,7 +7,7 @@ use schema::refusal::{Code, Refusal};
 use serde_json::json;
 
 use crate::adapter::Adapter;
-use crate::insured::{opened, proved};
+use crate::insured::{card, opened, priced, proved};
 use crate::payment::{AMOUNT, collecting, notify, paid};
 use crate::world::{WANG, World};
 
@@ -53,6 +53,22 @@ async fn a_refused_payment_names_nobody() {
     adapter.work().await;
     let reason = person.until(&order, "undoing").await["reason"].as_str().expect("a reason").to_owned();
     assert!(reason.contains("患者***（***）电话***欠费"), "{reason}");
+    assert!(!names(&record(&world, &order)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bureaus_refusal_to_settle_names_nobody() {
+    let world = World::start().await;
+    let (person, _) = proved(&world, "13800000001").await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let order = priced(&mut adapter, &person, "B1").await;
+    let path = format!("/mobile/v1/orders/{order}");
+    person.change("POST", &format!("{path}/code"), json!({})).await.done(202);
+    let code = world.cities[0].inbox.code("13800000001");
+    let ask = json!({ "phone": "13800000001", "code": code, "card_no": card() });
+    person.change("POST", &format!("{path}/pay"), ask).await.done(202);
+    let reason = person.until(&order, "closed").await["reason"].as_str().expect("a reason").to_owned();
+    assert!(reason.starts_with("settle_refused") && reason.contains("***") && reason.contains("不结算"), "{reason}");
     assert!(!names(&record(&world, &order)));
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use platform::clock::Clock as _;
 use platform::domain::order::{Event, Order, State, Taken, Why};
+use platform::domain::refund::{Refund, RefundState};
 use platform::ephemeral::memory::Memory;
 use platform::errands;
 use platform::events::{NotTaken, Sink};
@@ -278,6 +279,10 @@ fn ended(order: &Order) -> bool {
     matches!(order.state.place().word(), "completed" | "closed" | "suspended")
 }
 
+fn under_way(refund: &Refund) -> bool {
+    !matches!(refund.state.word(), "done" | "refused" | "suspended")
+}
+
 async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     let clock = SimClock::new(seed);
     let store = sqlite::memory().expect("a store in memory");
@@ -315,13 +320,14 @@ async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
             let open = world.store.orders_in(None, 10_000).expect("readable").iter().any(|order| !ended(order));
-            if !open {
+            let refunding = world.store.refunds_in(None, 10_000).expect("readable").iter().any(|(_, it)| under_way(it));
+            if !open && !refunding {
                 return;
             }
         }
     };
     let in_time = tokio::time::timeout(LONGEST, settle).await.is_ok();
-    // Refunds, releases and messages may still be on their way when the last order has ended.
+    // Releases and messages may still be on their way when the last order has ended.
     tokio::time::sleep(Duration::from_secs(1800)).await;
     verdict(&world, in_time)
 }
@@ -750,12 +756,14 @@ fn meddle(world: &Arc<World>, user: ChannelUserId, binding: BindingId, id: Order
 }
 
 async fn give_back(world: &World, order: &Order) {
-    let part = order.insured.is_none() && world.clock.percent(50);
+    let insured = order.insured.is_some();
+    let part = !insured && world.clock.percent(50);
+    let remains = if insured && world.clock.percent(50) { bill_of_the_rest(world, order).await } else { None };
     let ask = schema::his::RefundAsk {
         refund_no: format!("R-{}", order.bill.bill_no),
         bill_no: order.bill.bill_no.clone(),
         amount_fen: part.then(|| Fen::new(1)),
-        replaced_by: None,
+        replaced_by: remains,
         reason: "退药".into(),
     };
     let _ = world
@@ -765,6 +773,20 @@ async fn give_back(world: &World, order: &Order) {
             async move { refund::asked(&ground, tenant.id, &hospital, &ask, None).await }
         })
         .await;
+}
+
+/// The patient brings the last line back: what remains is billed anew. None where nothing would remain.
+async fn bill_of_the_rest(world: &World, order: &Order) -> Option<String> {
+    let now = world.clock.china();
+    let draft = world.outside.his.lock().expect("one thread").issue_rest(&order.bill.bill_no, now)?;
+    let bill_no = draft.bill_no.clone();
+    let taken = world
+        .persist(move |ground, tenant| {
+            let (draft, hospital) = (draft.clone(), HOSPITAL.parse().expect("a code"));
+            async move { bills::take(&ground, &tenant, &hospital, &draft, None).await }
+        })
+        .await;
+    taken.ok().map(|_| bill_no)
 }
 
 fn verdict(world: &World, in_time: bool) -> Verdict {
@@ -785,8 +807,20 @@ fn verdict(world: &World, in_time: bool) -> Verdict {
             faults.push(format!("order {} never ended: {:?}", order.id, order.state.place()));
         }
     }
+    for (_, refund) in world.store.refunds_in(None, 10_000).expect("readable") {
+        let about = format!("a {:?} refund of order {}", refund.kind, refund.order);
+        if under_way(&refund) {
+            faults.push(format!("{about} never ended: {:?}", refund.state));
+        }
+        if matches!(refund.state, RefundState::Suspended { .. }) {
+            let history = world.store.story(refund.order).expect("readable").expect("a story").history;
+            if !history.iter().any(|row| row.event == "cash_abnormal") {
+                faults.push(format!("{about} is suspended, and nobody is away any more: {:?}", refund.state));
+            }
+        }
+    }
     if !in_time {
-        faults.push("orders were still open hours after the storm".into());
+        faults.push("orders or refunds were still open hours after the storm".into());
     }
     let ledger = world.store.verify(world.tenant).expect("readable");
     faults.extend(ledger.violations.iter().map(|v| format!("{} of {}: {}", v.invariant.id(), v.of, v.found)));

@@ -15,6 +15,8 @@ use crate::people::payment::{Ended, Ending};
 
 /// States in which nothing is out any more.
 const RESTING: [&str; 3] = ["completed", "closed", "suspended"];
+/// The same of a refund. One that is suspended is tried on, but waits for somebody else.
+const REFUND_RESTING: [&str; 3] = ["done", "refused", "suspended"];
 /// How many differences are spelt out.
 const SPELT_OUT: usize = 50;
 
@@ -31,6 +33,12 @@ pub struct Verdict {
     pub suspended: u64,
     /// None of the three after the last deadline.
     pub unfinished: u64,
+    /// The platform's orders that are none of the three, whoever began them.
+    pub orders_unfinished: u64,
+    /// Refunds that are neither made nor refused nor shown to a person after the last deadline.
+    pub refunds_unfinished: u64,
+    /// Refunds that wait for a person or for a party that is away.
+    pub refunds_suspended: u64,
     /// Bills for which more came in than they ask for, or the same leg twice: from the bureaus', the wallet's and the
     /// windows' own records.
     pub charged_twice: u64,
@@ -53,6 +61,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Everything came to an end: no order and no refund is under way.
+    pub const fn is_at_rest(&self) -> bool {
+        self.unfinished == 0 && self.orders_unfinished == 0 && self.refunds_unfinished == 0
+    }
+
     /// Nothing is off.
     pub fn is_sound(&self) -> bool {
         self.books_balance && self.sides_agree && self.charged_twice == 0 && self.broken_promises.is_empty()
@@ -90,6 +103,12 @@ struct OrderRow {
     carried_out_fen: i64,
 }
 
+impl RefundRow {
+    fn is_under_way(&self) -> bool {
+        !REFUND_RESTING.contains(&self.state.as_str())
+    }
+}
+
 impl OrderRow {
     /// Nothing of it is on its way any more, so what is due can be told.
     fn rests(&self) -> bool {
@@ -105,9 +124,18 @@ impl OrderRow {
     }
 }
 
+/// A refund as the platform lists it.
+struct RefundRow {
+    /// The order's id without hyphens.
+    order: String,
+    kind: String,
+    state: String,
+}
+
 /// Everybody's records.
 struct Records {
     orders: BTreeMap<String, OrderRow>,
+    refunds: Vec<RefundRow>,
     bureaus: Vec<(String, Value)>,
     wallet: Value,
     his: Value,
@@ -127,9 +155,10 @@ impl City {
                 .sum();
             let wallet = self.get(&format!("{}/sandbox/records", self.addresses.wallet)).await?;
             let orders = wallet["orders"].as_array().into_iter().flatten();
-            let refunding = orders
+            let processing = orders
                 .flat_map(|order| order["refunds"].as_array().into_iter().flatten())
                 .any(|refund| refund["status"] == "PROCESSING");
+            let refunding = processing || self.refunds().await?.iter().any(RefundRow::is_under_way);
             if (under_way == 0 && !refunding) || Instant::now() >= deadline {
                 return Ok(());
             }
@@ -155,6 +184,7 @@ impl City {
         let came_in = came_in(&records, &mut verdict.differences);
         self.count_endings(&mut verdict, &records);
         compare_bills(&mut verdict, &records, &came_in);
+        compare_refunds(&mut verdict, &records);
         verdict.books_balance = verdict.balanced.values().all(|balanced| *balanced);
         verdict.sides_agree = verdict.differences.is_empty();
         verdict.differences.truncate(SPELT_OUT);
@@ -186,7 +216,18 @@ impl City {
         }
         let wallet = self.get(&format!("{}/sandbox/records", self.addresses.wallet)).await?;
         let his = self.get(&format!("{}/sandbox/records", self.his_url)).await?;
-        Ok(Records { orders, bureaus, wallet, his })
+        Ok(Records { orders, refunds: self.refunds().await?, bureaus, wallet, his })
+    }
+
+    async fn refunds(&self) -> io::Result<Vec<RefundRow>> {
+        let listed = self.platform_cli(&["refund", "list", "--most", "1000000"], false).await?;
+        let text = |node: &Value| node.as_str().unwrap_or_default().to_owned();
+        let refund = |row: &Value| RefundRow {
+            order: text(&row["order"]).replace('-', ""),
+            kind: text(&row["kind"]),
+            state: text(&row["stands"]["state"]),
+        };
+        Ok(listed.as_array().into_iter().flatten().map(refund).collect())
     }
 
     /// Each counterparty's own verdict, and the sums of what the platform did there.
@@ -227,6 +268,10 @@ impl City {
                 }
             }
         }
+        let at_rest = |order: &&OrderRow| RESTING.contains(&order.state.as_str());
+        verdict.orders_unfinished = count(records.orders.values().filter(|order| !at_rest(order)));
+        verdict.refunds_unfinished = count(records.refunds.iter().filter(|refund| refund.is_under_way()));
+        verdict.refunds_suspended = count(records.refunds.iter().filter(|refund| refund.state == "suspended"));
         for order in records.orders.values().filter(|order| order.state == "suspended") {
             *verdict.suspended_why.entry(order.why.clone().unwrap_or_default()).or_default() += 1;
         }
@@ -258,6 +303,24 @@ fn compare_bills(verdict: &mut Verdict, records: &Records, came_in: &BTreeMap<Bi
         };
         if orders.iter().all(|order| order.rests()) && came.fen != due {
             verdict.differences.push(format!("{institution} {bill_no}: {due} fen due, {came:?}"));
+        }
+    }
+}
+
+fn count(rows: impl Iterator) -> u64 {
+    rows.map(|_| 1).sum()
+}
+
+/// What an order says is on its way back, a refund of it is at: one that was lost would never come.
+fn compare_refunds(verdict: &mut Verdict, records: &Records) {
+    for (id, order) in records.orders.iter().filter(|(_, order)| order.refunding_fen != 0) {
+        let at_it = |refund: &&RefundRow| {
+            refund.order == *id && refund.kind != "stray" && !matches!(refund.state.as_str(), "done" | "refused")
+        };
+        if !records.refunds.iter().any(|refund| at_it(&refund)) {
+            let (institution, bill_no) = &order.bill;
+            let fen = order.refunding_fen;
+            verdict.differences.push(format!("{institution} {bill_no}: {fen} fen go back, and no refund is at it"));
         }
     }
 }

@@ -85,19 +85,26 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.is_told(CASH_BACK).await;
             case.sides_become(&Sides::nothing()).await;
         }),
-        arm("a merchant whose purse stays empty has the refund left to the finance people", |world| async move {
-            let mut case = Case::at(&world, FIRST).await;
-            let view = case.collecting_cash_only().await;
-            case.pay_cash(&view).await;
-            case.ends("completed", None, None).await;
-            let fault = Fault::Refuse { code: "NOT_ENOUGH".to_owned(), message: "商户余额不足".to_owned() };
-            case.wallet_fault("refund", fault, None).await;
-            case.ask_back(None).await;
-            case.refund_becomes("suspended").await;
-            let story = case.ends("completed", None, None).await;
-            assert_eq!(story["refunds"][0]["state"]["owner"], "finance");
-            case.sides_become(&Sides { settlements: 0, cash: case.amount, standing: "booked" }).await;
-        }),
+        arm(
+            "a purse that stays empty is shown to the finance people, and the refund heals once it is filled",
+            |world| async move {
+                let mut case = Case::at(&world, FIRST).await;
+                let view = case.collecting_cash_only().await;
+                case.pay_cash(&view).await;
+                case.ends("completed", None, None).await;
+                let fault = Fault::Refuse { code: "NOT_ENOUGH".to_owned(), message: "商户余额不足".to_owned() };
+                case.wallet_fault("refund", fault, None).await;
+                case.ask_back(None).await;
+                case.refund_becomes("suspended").await;
+                let story = case.ends("completed", None, None).await;
+                assert_eq!(story["refunds"][0]["state"]["owner"], "finance");
+                case.sides_become(&Sides { settlements: 0, cash: case.amount, standing: "booked" }).await;
+                case.calm().await;
+                case.refund_becomes("done").await;
+                case.is_told(CASH_BACK).await;
+                case.sides_become(&Sides::nothing()).await;
+            },
+        ),
         arm("a refund that cannot reach the payer is left to the finance people", |world| async move {
             let mut case = Case::at(&world, FIRST).await;
             let view = case.collecting_cash_only().await;

@@ -28,6 +28,7 @@ pub(crate) const INSURANCE_BACK: &str = "医保部分已退回";
 pub(crate) const CASH_PAID: &str = "现金部分已支付";
 /// The cash came back.
 pub(crate) const CASH_BACK: &str = "现金部分已原路退回";
+pub(crate) const CASH_STRAY: &str = "收到一笔不应收取的现金，将原路退回";
 
 /// One payment.
 pub(crate) struct Case {

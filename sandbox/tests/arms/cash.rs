@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sandbox::fault::Fault;
 
-use crate::case::{CASH_BACK, CASH_PAID, Case, INSURANCE_BACK, Sides, cash_of};
+use crate::case::{CASH_BACK, CASH_PAID, CASH_STRAY, Case, INSURANCE_BACK, Sides, cash_of};
 use crate::world::FIRST;
 use crate::{Arm, arm};
 
@@ -52,6 +52,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             assert_eq!(case.tap(&view).await, "ORDERCLOSED");
             case.wallet_fault("pay-after-close", Fault::Busy, Some(1)).await;
             case.pay_cash(&view).await;
+            case.is_told(CASH_STRAY).await;
             case.is_told(CASH_BACK).await;
             case.sides_become(&Sides::nothing()).await;
             let row = case.wallet_row().await;
@@ -77,15 +78,19 @@ pub(crate) fn arms() -> Vec<Arm> {
             case.ends("completed", None, None).await;
             case.sides_become(&Sides { settlements: 1, cash: cash_of(&view), standing: "booked" }).await;
         }),
-        arm("a wallet that takes another amount leaves the order to the finance people", |world| async move {
+        arm("a wallet that takes another amount gives it back, and the insurance leg is undone", |world| async move {
             let mut case = Case::at(&world, FIRST).await;
             let view = case.collecting().await;
             case.wallet_fault("pay", Fault::Differ, Some(1)).await;
             case.pay_cash(&view).await;
-            case.ends("suspended", Some("amount_differs"), Some("finance")).await;
-            let taken = case.wallet_row().await["total_fen"].as_i64().expect("an amount");
-            assert!(taken < cash_of(&view));
-            case.sides_become(&Sides { settlements: 1, cash: taken, standing: "held" }).await;
+            case.ends("closed", Some("amount_differs"), None).await;
+            case.is_told(CASH_STRAY).await;
+            case.is_told(INSURANCE_BACK).await;
+            case.is_told(CASH_BACK).await;
+            case.sides_become(&Sides::nothing()).await;
+            let row = case.wallet_row().await;
+            assert!(row["total_fen"].as_i64().expect("an amount") < cash_of(&view));
+            assert_eq!(row["refunded_fen"], row["total_fen"]);
         }),
         arm("a wallet that only shows a payment was not paid", |world| async move {
             let mut case = Case::at(&world, FIRST).await;

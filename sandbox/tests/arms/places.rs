@@ -352,7 +352,7 @@ fn deadline(held: Held) -> Option<(Ending, &'static str)> {
         }
         Held::Returning => {
             let finance = ("suspended", Some("refund_stuck"), Some("finance"));
-            Some((finance, "is shown to the finance people"))
+            Some((finance, "is shown to the finance people, and still learns"))
         }
         Held::Completed | Held::SuspendedUnpaid | Held::SuspendedPaid | Held::Closed => None,
     }
@@ -367,12 +367,11 @@ async fn passes_its_deadline(world: Arc<World>, held: Held, ending: Ending) {
             stay.case.calm().await;
             stay.ended(ending).await;
         }
-        // The refund is a row of its own: once a person has it too, the machine sends nothing more.
+        // The refund is a row of its own, and is shown to a person too: it ends all the same once the bureau is not busy.
         Held::Returning => {
             stay.case.refund_becomes("suspended").await;
-            stay.case.calm().await;
-            let kept = Sides { settlements: 1, cash: stay.cash(), standing: "held" };
-            stay.case.sides_become(&kept).await;
+            let ending = stay.goes_on(held).await;
+            stay.ended(ending).await;
         }
         _ => {
             let ending = stay.goes_on(held).await;

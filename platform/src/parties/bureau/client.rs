@@ -196,7 +196,7 @@ impl BureauClient {
         let unclear = |why: &str| No::Unknown(format!("{}: {why}", call.infno));
         let reply = Node::parse(&response.body).ok_or_else(|| unclear("the answer is no JSON object"))?;
         let output = reply.node("output");
-        match status::verdict(&reply, output.is_empty(), &self.config.dialect) {
+        match status::verdict(call.infno, &reply, output.is_empty(), &self.config.dialect) {
             Verdict::Done => {
                 // The bureau's clock when it answered; ours where it does not tell.
                 let told = reply.text("respond_time").or_else(|| reply.text("refmsg_time"));

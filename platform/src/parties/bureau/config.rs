@@ -82,7 +82,8 @@ pub struct Dialect {
     pub err_msg_refuses: bool,
     /// `infcode`s that say "busy, nothing was done".
     pub busy_codes: Vec<String>,
-    /// The same by words inside `err_msg`.
+    /// The same by words inside `err_msg`. They prove nothing where money moves: a 2207, 2208 or 2601 that is refused so
+    /// under another code is unknown, and asked about.
     pub busy_words: Vec<String>,
     /// `infcode`s after which the outcome is open, although an answer came.
     pub unclear_codes: Vec<String>,

@@ -21,9 +21,12 @@ pub(super) enum Verdict {
     Unclear(&'static str),
 }
 
+/// Transactions that move money. A fresh one may follow one that did nothing, but never one that only sounds so.
+const MOVES_MONEY: [&str; 3] = ["2207", "2208", "2601"];
+
 /// Judges `infcode` and `err_msg` together: both `0` and `"0"` are done, and where the dialect says so an `err_msg`
 /// beside them is a refusal. With an output beside that again, the answer contradicts itself.
-pub(super) fn verdict(reply: &Node, output_is_empty: bool, dialect: &Dialect) -> Verdict {
+pub(super) fn verdict(infno: &str, reply: &Node, output_is_empty: bool, dialect: &Dialect) -> Verdict {
     let words = reply.text("err_msg").unwrap_or_default();
     let Some(code) = reply.text("infcode") else { return Verdict::Unclear("the answer has no infcode") };
     if dialect.unclear_codes.contains(&code) {
@@ -32,18 +35,22 @@ pub(super) fn verdict(reply: &Node, output_is_empty: bool, dialect: &Dialect) ->
     if code == "0" {
         return match (words.is_empty() || !dialect.err_msg_refuses, output_is_empty) {
             (true, _) => Verdict::Done,
-            (false, true) => refused(code, words, dialect),
+            (false, true) => refused(infno, code, words, dialect),
             (false, false) => {
                 Verdict::Unclear("infcode 0 with an err_msg and an output: the answer contradicts itself")
             }
         };
     }
-    refused(code, words, dialect)
+    refused(infno, code, words, dialect)
 }
 
-fn refused(code: String, words: String, dialect: &Dialect) -> Verdict {
-    let busy = dialect.busy_codes.contains(&code) || dialect.busy_words.iter().any(|busy| words.contains(busy));
-    Verdict::Refused { code, words, busy }
+fn refused(infno: &str, code: String, words: String, dialect: &Dialect) -> Verdict {
+    let (by_code, by_words) =
+        (dialect.busy_codes.contains(&code), dialect.busy_words.iter().any(|busy| words.contains(busy)));
+    if by_words && !by_code && MOVES_MONEY.contains(&infno) {
+        return Verdict::Unclear("it sounds busy, and no code says that nothing was done");
+    }
+    Verdict::Refused { code, words, busy: by_code || by_words }
 }
 
 /// Whether a settlement stands.
@@ -81,9 +88,9 @@ pub(super) fn card_usable(card_stas: Option<&str>) -> bool {
 mod tests {
     use super::*;
 
-    fn judged(reply: &str, dialect: &Dialect) -> Verdict {
+    fn judged(infno: &str, reply: &str, dialect: &Dialect) -> Verdict {
         let reply = Node::parse(reply.as_bytes()).expect("an object");
-        verdict(&reply, reply.node("output").is_empty(), dialect)
+        verdict(infno, &reply, reply.node("output").is_empty(), dialect)
     }
 
     fn refused(code: &str, words: &str, busy: bool) -> Verdict {
@@ -115,7 +122,23 @@ mod tests {
             ),
             (r#"{"err_msg":""}"#, &hunan, Verdict::Unclear("the answer has no infcode")),
         ] {
-            assert_eq!(judged(reply, dialect), expected, "{reply}");
+            assert_eq!(judged("1101", reply, dialect), expected, "{reply}");
+        }
+    }
+
+    #[test]
+    fn only_a_code_proves_that_what_moves_money_did_nothing() {
+        let dialect = Dialect::default();
+        let sounds_busy = Verdict::Unclear("it sounds busy, and no code says that nothing was done");
+        for infno in MOVES_MONEY {
+            for (reply, expected) in [
+                (r#"{"infcode":1001,"err_msg":"系统繁忙"}"#, refused("1001", "系统繁忙", true)),
+                (r#"{"infcode":-1,"err_msg":"系统繁忙，请稍后"}"#, sounds_busy.clone()),
+                (r#"{"infcode":0,"err_msg":"系统繁忙，请稍后","output":null}"#, sounds_busy.clone()),
+                (r#"{"infcode":-1,"err_msg":"待遇未生效"}"#, refused("-1", "待遇未生效", false)),
+            ] {
+                assert_eq!(judged(infno, reply, &dialect), expected, "{infno} {reply}");
+            }
         }
     }
 
