@@ -18,6 +18,8 @@ use crate::snapshot;
 pub struct Programs {
     /// `platform`.
     pub platform: PathBuf,
+    /// Its environment on top of ours.
+    pub platform_env: Vec<(String, String)>,
     /// `hospital-adapter`.
     pub adapter: PathBuf,
     /// `sandbox`.
@@ -40,6 +42,7 @@ impl Programs {
         };
         Ok(Programs {
             platform: beside(&options.platform_bin, "platform")?,
+            platform_env: options.platform_env.clone(),
             adapter: beside(&options.adapter_bin, "hospital-adapter")?,
             sandbox: beside(&options.sandbox_bin, "sandbox")?,
         })
@@ -132,7 +135,7 @@ impl Ground {
             name: "platform-cli".to_owned(),
             program: programs.platform.clone(),
             args: all,
-            env: Vec::new(),
+            env: programs.platform_env.clone(),
             log: self.log("platform-cli"),
         }
     }

@@ -51,6 +51,9 @@ pub struct Options {
     /// Where adapters dial instead of the platform (`ws://127.0.0.1:PORT`), for those who stand between.
     #[arg(skip)]
     pub link_via: Option<String>,
+    /// Settings of the platform over those of its file, as its environment (`TONGFU__EVENTS__URL`, …).
+    #[arg(skip)]
+    pub platform_env: Vec<(String, String)>,
     /// The deadlines; [`COMPRESSED`] when absent.
     #[arg(skip)]
     pub profile: Option<Profile>,
@@ -73,6 +76,7 @@ impl Default for Options {
             adapter_bin: None,
             sandbox_bin: None,
             link_via: None,
+            platform_env: Vec::new(),
             profile: None,
         }
     }

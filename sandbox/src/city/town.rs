@@ -123,7 +123,8 @@ impl City {
         ground.write("platform/platform.toml", &toml(&profile, &ground, port))?;
         founding::found(&ground, &programs, starter.founded, &addresses, &client).await?;
         let serve = vec!["--config".to_owned(), ground.at("platform/platform.toml"), "serve".to_owned()];
-        let platform_url = starter.start(PLATFORM, &programs.platform, serve, Vec::new(), false).await?;
+        let platform_url =
+            starter.start(PLATFORM, &programs.platform, serve, programs.platform_env.clone(), false).await?;
         let port = starter.founded.ports.get(PLATFORM).copied().unwrap_or(0);
         ground.write("platform/platform.toml", &toml(&profile, &ground, port))?;
         founding::register(starter.founded, &addresses, &platform_url, &client).await?;
