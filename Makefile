@@ -3,18 +3,23 @@ SHELL := /bin/bash
 CARGO := cargo
 CITY_DIR ?= city
 
-.PHONY: city test check deny bench prepare engines build clean-city
+.PHONY: city test check deny bench prepare engines servers build clean-city
 
 prepare: ## what a bare Debian lacks: a C compiler for SQLite, ring and librdkafka; libpq; zlib
 	@dpkg -s build-essential pkg-config libpq-dev zlib1g-dev >/dev/null 2>&1 \
 	  || (apt-get update && apt-get install -y --no-install-recommends build-essential pkg-config libpq-dev zlib1g-dev)
 
-engines: target/kafka/done ## the real servers that tests run against
-	@command -v java >/dev/null || (apt-get update && apt-get install -y --no-install-recommends default-jre-headless)
+engines: servers target/kafka/done ## real servers for the tests, which start their own on free ports
 
-# Apache Kafka as Maven Central has it. Only Maven itself and a JDK are needed for it, and only once.
-target/kafka/done: sandbox/engines/kafka/pom.xml
-	@command -v mvn >/dev/null || (apt-get update && apt-get install -y --no-install-recommends maven default-jdk-headless)
+# Where one is missing. Their packages would start them as services too, which nobody here wants: a policy forbids it.
+servers: prepare
+	@command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 && command -v mvn >/dev/null || { \
+	  policy=/usr/sbin/policy-rc.d; \
+	  test -e $$policy || { trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' > $$policy; chmod +x $$policy; }; \
+	  apt-get update && apt-get install -y --no-install-recommends redis-server postgresql maven default-jre-headless; }
+
+# Apache Kafka as Maven Central has it. Only Maven and Java are needed for it, and only once.
+target/kafka/done: sandbox/engines/kafka/pom.xml | servers
 	rm -rf target/kafka
 	mvn --batch-mode --quiet --file $< dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/target/kafka/lib
 	touch $@

@@ -12,9 +12,12 @@ use schema::seal::Vault;
 use schema::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
 
 use crate::clock::{Clock, SystemClock};
+use crate::ephemeral::Ephemeral;
 use crate::ephemeral::memory::Memory;
+use crate::ephemeral::redis::{self, Redis};
 use crate::errands;
 use crate::events::{self, Sink, Source};
 use crate::http;
@@ -24,7 +27,8 @@ use crate::metrics::Metrics;
 use crate::metrics::counted::{self, Counted};
 use crate::parties::bureau::client::BureauClient;
 use crate::parties::bureau::config::BureauConfig;
-use crate::parties::link::{Hub, Links};
+use crate::parties::link::Links;
+use crate::parties::link::across::Across;
 use crate::parties::outbound::{Http, Outbound};
 use crate::parties::sms::client::SmsHttp;
 use crate::parties::sms::config::SmsConfig;
@@ -147,6 +151,19 @@ fn in_step(store: &SqlStore, clock: &dyn Clock) -> Result<(), CannotStart> {
     Ok(())
 }
 
+/// Opens the ephemeral store that the settings name.
+async fn open_ephemeral(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Ephemeral>, CannotStart> {
+    let url = settings.ephemeral.url.as_str();
+    if url == "memory:" {
+        return Ok(Arc::new(Memory::new(Arc::clone(clock))));
+    }
+    let patience = Duration::from_millis(settings.ephemeral.timeout_ms);
+    match Redis::open(url, patience, Arc::clone(clock)).await {
+        Ok(redis) => Ok(Arc::new(redis)),
+        Err(error) => Err(CannotStart(format!("ephemeral.url {}: {error}", redis::shown(url)))),
+    }
+}
+
 /// Opens the sink for events that the settings name. Blocks.
 pub fn open_sink(settings: &Settings) -> Result<Box<dyn Sink>, CannotStart> {
     open_events(settings, events::sink)
@@ -218,6 +235,8 @@ pub fn tenant(
     })
 }
 
+/// The tenant of what belongs to none: what processes tell each other.
+const NOBODYS: TenantId = TenantId::from_uuid(Uuid::nil());
 /// How long calls under way may take when the platform is told to stop, in milliseconds.
 const LAST_CALLS_MS: u64 = 5000;
 /// How often new tenants are looked for, in milliseconds.
@@ -256,7 +275,13 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     serves.look(&settings, store.as_ref(), &tenants)?;
 
     let me = ProcessId::from_uuid(clock.fresh());
-    let hub = Hub::new(SigningKey::from_seed(master.derive("link signing key")));
+    let ephemeral = open_ephemeral(&settings, &clock).await?;
+    let letters = Vault::derive(&master.derive("letter key"), NOBODYS, 0);
+    let key = SigningKey::from_seed(master.derive("link signing key"));
+    let (links, post) = Across::open(me, key, letters, Arc::clone(&ephemeral), Arc::clone(&clock))
+        .await
+        .map_err(|error| CannotStart::because("ephemeral.url")(&error))?;
+    tokio::spawn(post.run());
     let desk = Desk::new(
         opened,
         Arc::clone(&clock),
@@ -272,8 +297,8 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         clock: Arc::clone(&clock),
         settings: settings.clone(),
         store: Arc::clone(&store),
-        ephemeral: Arc::new(Memory::new(Arc::clone(&clock))),
-        links: Counted::new(Arc::clone(&hub) as Arc<dyn Links>, Arc::clone(&metrics)),
+        ephemeral,
+        links: Counted::new(Arc::clone(&links) as Arc<dyn Links>, Arc::clone(&metrics)),
         desk,
         tenants: Arc::clone(&tenants),
     });
@@ -297,7 +322,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     tokio::spawn(errands::measure::run(Arc::clone(&ground), Arc::clone(&metrics)));
     tokio::spawn(look_for_tenants(serves, Arc::clone(&ground)));
 
-    let shared = http::Shared::new(ground, hub, metrics, master.derive("session key"))
+    let shared = http::Shared::new(ground, links, metrics, master.derive("session key"))
         .with_alive(move || !desk_thread.is_dead());
     let workers = match settings.http.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -154,6 +154,27 @@ fn only_suspend_and_resume_touch_the_suspension_and_only_approve_and_rotate_the_
 }
 
 #[test]
+fn a_platform_starts_on_no_ephemeral_store_that_does_not_do_and_says_why() {
+    let platform = Platform::new();
+    let settings = std::fs::read_to_string(platform.dir.path().join("platform.toml")).expect("written before");
+    let serve_on = |url: &str, word: &str| {
+        write(platform.dir.path(), "platform.toml", &format!("{settings}[ephemeral]\nurl = \"{url}\"\n"));
+        let (done, _, complained) = platform.run(&["serve"], false);
+        assert!(!done && complained.contains("ephemeral.url") && complained.contains(word), "{url}: {complained}");
+        assert!(!complained.contains("s3cret"), "{complained}");
+    };
+    for url in ["", "memory", "rediss://:s3cret@127.0.0.1", "valkey://127.0.0.1"] {
+        serve_on(url, "须为 memory: 或以 redis:// 开头 / must be memory: or begin with redis://");
+    }
+    let port = sandbox::engines::child::free_port().expect("a port");
+    serve_on(&format!("redis://:s3cret@127.0.0.1:{port}"), "check the address");
+    serve_on("redis://user:s3cret@127.0.0.1:port", "write redis://");
+    let full = [("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru")];
+    let redis = sandbox::engines::redis::Redis::own(&full).expect("a Redis server (apt-get install redis-server)");
+    serve_on(redis.url(), "请设为noeviction");
+}
+
+#[test]
 fn what_goes_wrong_is_json_where_json_was_asked_for_and_a_sentence_elsewhere() {
     let platform = Platform::new();
     platform.refused(&["institution", "dance"], "INVALID", "dance");

@@ -23,7 +23,8 @@ use platform::events::verify::{Report, verify};
 use platform::events::{NotTaken, Sink};
 use platform::journey::desk::{Command as DeskCommand, Door, Outcome};
 use platform::journey::{Ground, Tenants};
-use platform::parties::link::{Hub, Links};
+use platform::parties::link::Links;
+use platform::parties::link::hub::Hub;
 use platform::settings;
 use platform::store::sql::{Access, SqlStore};
 use platform::store::{Store, Unpublished, sqlite};
@@ -80,7 +81,7 @@ fn ground(world: &World, clock: Arc<dyn Clock>) -> Arc<Ground> {
         settings,
         store: Arc::clone(&world.store),
         ephemeral: Arc::new(Memory::new(clock)),
-        links: Hub::new(SigningKey::from_seed([1; 32])) as Arc<dyn Links>,
+        links: Hub::new(SigningKey::from_seed([1; 32])).0 as Arc<dyn Links>,
         desk: Arc::new(NoDesk),
         tenants: Arc::new(Tenants::default()),
     })

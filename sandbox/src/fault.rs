@@ -58,7 +58,8 @@ pub enum Fault {
 pub struct Rule {
     /// The operation in the counterparty's words (`2207`, `prepay`, `close`, `refund`, `notify`, `pre-settle` …).
     pub operation: String,
-    /// Strikes only calls about this subject (psn_no, out_trade_no, phone, `INSTITUTION/bill_no`); any when absent.
+    /// Strikes only calls about this subject (psn_no, out_trade_no, phone, `INSTITUTION/bill_no`, or `INSTITUTION` for
+    /// every bill of it); any when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// Share of matching calls in parts per million; all when absent.
@@ -116,7 +117,9 @@ impl Faults {
         let mut inner = self.lock();
         let Inner { rules, dice, struck } = &mut *inner;
         for rule in rules.iter_mut() {
-            let matches = rule.operation == operation && rule.subject.as_deref().is_none_or(|s| s == subject);
+            let about =
+                |named: &str| subject.strip_prefix(named).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let matches = rule.operation == operation && rule.subject.as_deref().is_none_or(about);
             if !matches || rule.times == Some(0) {
                 continue;
             }

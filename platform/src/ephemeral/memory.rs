@@ -4,15 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use schema::ids::{ChannelUserId, TenantId};
+use schema::ids::{ChannelUserId, ProcessId, TenantId};
 use schema::mobile::Bell;
-use tokio::sync::broadcast;
+use tokio::sync::mpsc;
 
-use super::{Ephemeral, Unreachable};
+use super::bells::{Bells, Listener};
+use super::{Count, Ephemeral, Hold, LETTERS_MAX, Unreachable};
 use crate::clock::Clock;
 
-/// How many bells a slow listener may be behind.
-const BELLS_MAX: usize = 64;
 /// Expired keys are swept when the table has grown by this much.
 const SWEEP_EVERY: usize = 4096;
 
@@ -21,13 +20,21 @@ pub struct Memory {
     clock: Arc<dyn Clock>,
     epoch: u64,
     inner: Mutex<Inner>,
+    bells: Bells,
 }
 
 #[derive(Default)]
 struct Inner {
     kept: HashMap<(TenantId, Kind, String), Kept>,
     swept_at: usize,
-    bells: HashMap<(TenantId, ChannelUserId), broadcast::Sender<Bell>>,
+    held: HashMap<(TenantId, String), Held>,
+    mail: HashMap<ProcessId, mpsc::Sender<Vec<u8>>>,
+}
+
+struct Held {
+    process: ProcessId,
+    turn: u64,
+    until_us: i64,
 }
 
 /// What is under a key: the three are apart even under the same one.
@@ -51,7 +58,7 @@ impl Memory {
     pub fn new(clock: Arc<dyn Clock>) -> Memory {
         let mut epoch = [0_u8; 8];
         clock.fill(&mut epoch);
-        Memory { clock, epoch: u64::from_be_bytes(epoch), inner: Mutex::default() }
+        Memory { clock, epoch: u64::from_be_bytes(epoch), inner: Mutex::default(), bells: Bells::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -91,15 +98,20 @@ fn until_us(now_us: i64, life_ms: i64) -> i64 {
 
 #[async_trait]
 impl Ephemeral for Memory {
-    async fn epoch(&self) -> Result<u64, Unreachable> {
+    async fn ready(&self) -> Result<(), Unreachable> {
+        Ok(())
+    }
+
+    async fn epoch(&self, _: TenantId) -> Result<u64, Unreachable> {
         Ok(self.epoch)
     }
 
-    async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<u32, Unreachable> {
-        Ok(self.with((tenant, Kind::Counter, key), life_ms, |kept, _| {
+    async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<Count, Unreachable> {
+        let value = self.with((tenant, Kind::Counter, key), life_ms, |kept, _| {
             kept.count = kept.count.saturating_add(1);
             kept.count
-        }))
+        });
+        Ok(Count { value, epoch: self.epoch })
     }
 
     async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable> {
@@ -130,18 +142,68 @@ impl Ephemeral for Memory {
         Ok(())
     }
 
-    fn ring(&self, tenant: TenantId, user: ChannelUserId, bell: Bell) {
+    async fn hold(
+        &self,
+        tenant: TenantId,
+        process: ProcessId,
+        holds: &[Hold],
+        life_ms: i64,
+    ) -> Result<Vec<bool>, Unreachable> {
+        let now_us = self.clock.now_us();
+        let until_us = until_us(now_us, life_ms);
         let mut inner = self.lock();
-        if let Some(bells) = inner.bells.get(&(tenant, user))
-            && bells.send(bell).is_err()
-        {
-            inner.bells.remove(&(tenant, user));
-        }
+        let taken = holds.iter().map(|Hold { key, turn }| {
+            let held = inner.held.entry((tenant, key.clone())).or_insert(Held { process, turn: *turn, until_us });
+            let ours = held.process == process;
+            let free = held.until_us <= now_us;
+            if ours || free {
+                let turn = if ours && !free { held.turn.max(*turn) } else { *turn };
+                *held = Held { process, turn, until_us };
+            }
+            ours || free
+        });
+        Ok(taken.collect())
     }
 
-    fn listen(&self, tenant: TenantId, user: ChannelUserId) -> broadcast::Receiver<Bell> {
+    async fn release(&self, tenant: TenantId, process: ProcessId, hold: &Hold) -> Result<(), Unreachable> {
+        let key = (tenant, hold.key.clone());
         let mut inner = self.lock();
-        let bells = inner.bells.entry((tenant, user)).or_insert_with(|| broadcast::channel(BELLS_MAX).0);
-        bells.subscribe()
+        if inner.held.get(&key).is_some_and(|held| held.process == process && held.turn == hold.turn) {
+            inner.held.remove(&key);
+        }
+        Ok(())
+    }
+
+    async fn holder(&self, tenant: TenantId, key: &str) -> Result<Option<ProcessId>, Unreachable> {
+        let now_us = self.clock.now_us();
+        let inner = self.lock();
+        let held = inner.held.get(&(tenant, key.to_owned()));
+        Ok(held.filter(|held| held.until_us > now_us).map(|held| held.process))
+    }
+
+    async fn send(&self, to: ProcessId, letter: Vec<u8>) -> Result<(), Unreachable> {
+        let mut inner = self.lock();
+        if let Some(mail) = inner.mail.get(&to) {
+            match mail.try_send(letter) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => tracing::warn!(%to, "a letter is lost: its reader is slow"),
+                Err(mpsc::error::TrySendError::Closed(_)) => drop(inner.mail.remove(&to)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn mail(&self, of: ProcessId) -> Result<mpsc::Receiver<Vec<u8>>, Unreachable> {
+        let (letters, mail) = mpsc::channel(LETTERS_MAX);
+        self.lock().mail.insert(of, letters);
+        Ok(mail)
+    }
+
+    fn ring(&self, tenant: TenantId, user: ChannelUserId, bell: Bell) {
+        self.bells.ring(tenant, user, bell);
+    }
+
+    fn listen(&self, tenant: TenantId, user: ChannelUserId) -> Listener {
+        self.bells.listen(tenant, user)
     }
 }

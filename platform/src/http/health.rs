@@ -6,6 +6,7 @@ use schema::refusal::{Code, Refusal};
 
 use super::Shared;
 use super::answer::Answer;
+use crate::journey::people;
 
 /// Whether restarting this process would help.
 pub(super) async fn livez(shared: Data<Shared>) -> Answer {
@@ -21,12 +22,13 @@ pub(super) async fn readyz(shared: Data<Shared>) -> Answer {
         return Err(Refusal::new(Code::Overloaded, "the server is stopping").into());
     }
     shared.ground.read(|store| store.next_due()).await?;
+    shared.ground.ephemeral.ready().await.map_err(people::unreachable)?;
     livez(shared).await
 }
 
 /// Prometheus text.
 pub(super) async fn metrics(shared: Data<Shared>) -> Answer {
-    shared.metrics.set_links(shared.hub.connected());
+    shared.metrics.set_links(shared.hub().connected());
     let text = shared
         .metrics
         .text()

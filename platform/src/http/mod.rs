@@ -16,7 +16,8 @@ use tokio::sync::watch;
 
 use crate::journey::Ground;
 use crate::metrics::Metrics;
-use crate::parties::link::Hub;
+use crate::parties::link::across::Across;
+use crate::parties::link::hub::Hub;
 
 mod answer;
 mod bureau;
@@ -39,7 +40,7 @@ pub const HEARTBEAT_S: u64 = 10;
 /// What every handler stands on; put together once in `startup`.
 pub struct Shared {
     ground: Arc<Ground>,
-    hub: Arc<Hub>,
+    links: Arc<Across>,
     sessions: SessionKeys,
     metrics: Arc<Metrics>,
     alive: Box<dyn Fn() -> bool + Send + Sync>,
@@ -48,12 +49,12 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// `hub` must be the ground's own links; `session_key` is derived from the master secret for this purpose alone,
+    /// `links` must be the ground's own; `session_key` is derived from the master secret for this purpose alone,
     /// and the same on every replica.
-    pub fn new(ground: Arc<Ground>, hub: Arc<Hub>, metrics: Arc<Metrics>, session_key: [u8; 32]) -> Shared {
+    pub fn new(ground: Arc<Ground>, links: Arc<Across>, metrics: Arc<Metrics>, session_key: [u8; 32]) -> Shared {
         Shared {
             ground,
-            hub,
+            links,
             sessions: SessionKeys::new(&session_key),
             metrics,
             alive: Box::new(|| true),
@@ -72,6 +73,11 @@ impl Shared {
     pub fn with_heartbeat_s(mut self, heartbeat_s: u64) -> Shared {
         self.heartbeat_s = heartbeat_s.max(1);
         self
+    }
+
+    /// The links of this process.
+    fn hub(&self) -> &Arc<Hub> {
+        self.links.hub()
     }
 
     fn of(request: &HttpRequest) -> Arc<Shared> {

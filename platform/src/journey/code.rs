@@ -65,7 +65,7 @@ pub async fn issue(
         hash: hash(tenant, order_id, price_number, &phone, &digits),
         price_number,
         expires_at_us: Rules::in_ms(ground.clock.now_us(), life_ms),
-        tries_epoch: ground.ephemeral.epoch().await.map_err(people::unreachable)?,
+        tries_epoch: ground.ephemeral.epoch(tenant.id).await.map_err(people::unreachable)?,
     };
     let event_id = EventId::from_uuid(ground.clock.fresh());
     let command = Command {

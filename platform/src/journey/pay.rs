@@ -63,14 +63,13 @@ async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) ->
     let insured = order.insured.as_ref().ok_or_else(|| Refusal::new(Code::Internal, "no insured person"))?;
     // Every attempt counts, whichever part of it is wrong: the counter guards card and phone as well.
     let tries_key = format!("tries:{}:{}", order.id, String::from(issued.hash));
-    let epoch = ground.ephemeral.epoch().await.map_err(people::unreachable)?;
-    if epoch != issued.tries_epoch {
-        return Err(Refusal::new(Code::CodeExpired, "the try counter was forgotten, so the code is dead"));
-    }
     let life_ms = ground.settings.deadlines.code_ms.saturating_mul(2);
     let tries = ground.ephemeral.count(tenant.id, &tries_key, life_ms).await.map_err(people::unreachable)?;
-    if tries > ground.settings.limits.code_tries {
-        return Err(Refusal::new(Code::CodeTriedOut, format!("try {tries}")));
+    if tries.epoch != issued.tries_epoch {
+        return Err(Refusal::new(Code::CodeExpired, "the try counter was forgotten, so the code is dead"));
+    }
+    if tries.value > ground.settings.limits.code_tries {
+        return Err(Refusal::new(Code::CodeTriedOut, format!("try {}", tries.value)));
     }
     let binding = people::binding_row(ground, tenant.id, insured.binding).await?;
     if binding.phone != Some(people::phone_lookup(tenant, phone)) {

@@ -96,7 +96,7 @@ pub async fn count_message(ground: &Ground, tenant: &Tenant, code: CodeFor, phon
     };
     let key = format!("messages:{kind}:{}:{day}", hex(&phone_lookup(tenant, phone)));
     let sent = ground.ephemeral.count(tenant.id, &key, DAY_MS).await.map_err(unreachable)?;
-    if sent > ground.settings.limits.codes_per_day {
+    if sent.value > ground.settings.limits.codes_per_day {
         return Err(Refusal::new(Code::RateLimited, "too many messages to one phone today").after_s(3600));
     }
     Ok(())
@@ -134,7 +134,7 @@ pub fn phone_faults(phone: &Phone) -> Vec<Fault> {
 pub async fn pace_channel(ground: &Ground, tenant: &Tenant, channel: ChannelId) -> Result<(), Refusal> {
     let key = format!("login_codes:{channel}");
     let asked = ground.ephemeral.count(tenant.id, &key, MINUTE_MS).await.map_err(unreachable)?;
-    if asked > ground.settings.limits.login_codes_per_minute {
+    if asked.value > ground.settings.limits.login_codes_per_minute {
         return Err(Refusal::new(Code::RateLimited, "too many login codes of one channel").after_s(60));
     }
     Ok(())
@@ -179,7 +179,7 @@ pub async fn login(
     let wrong = || Refusal::new(Code::LoginCodeWrong, "wrong, expired or never sent");
     let life_ms = ground.settings.limits.login_code_ms;
     let tries = ground.ephemeral.count(tenant.id, &format!("{key}:tries"), life_ms).await.map_err(unreachable)?;
-    if tries > ground.settings.limits.code_tries {
+    if tries.value > ground.settings.limits.code_tries {
         return Err(wrong());
     }
     let kept = ground.ephemeral.kept(tenant.id, &key).await.map_err(unreachable)?.ok_or_else(wrong)?;

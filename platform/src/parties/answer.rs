@@ -1,7 +1,9 @@
 //! The three answers of an outsider.
 
+use serde::{Deserialize, Serialize};
+
 /// What a call to the outside came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[must_use]
 pub enum Answer<T> {
     /// It was done, and this is what they said.
@@ -13,7 +15,7 @@ pub enum Answer<T> {
 }
 
 /// An outsider's no.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     /// Their code, verbatim.
     pub code: String,

@@ -23,7 +23,7 @@ pub struct Settings {
     /// Record of truth.
     pub store: Url,
     /// Ephemeral state.
-    pub ephemeral: Url,
+    pub ephemeral: Ephemeral,
     /// Events for reconciliation.
     pub events: Url,
     /// Keys.
@@ -52,6 +52,16 @@ pub struct Http {
 pub struct Url {
     /// The URL; its scheme chooses the engine.
     pub url: String,
+}
+
+/// `[ephemeral]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ephemeral {
+    /// The URL; its scheme chooses the engine.
+    pub url: String,
+    /// How long one look at it may take, in milliseconds.
+    pub timeout_ms: u64,
 }
 
 /// `[keys]`
@@ -165,7 +175,13 @@ impl Settings {
             "须以 sqlite: 或 postgres:// 开头",
             "must begin with sqlite: or postgres://",
         );
-        unless(self.ephemeral.url == "memory:", "ephemeral.url", "目前支持 memory:", "must be memory: in this version");
+        unless(
+            self.ephemeral.url == "memory:" || self.ephemeral.url.starts_with("redis://"),
+            "ephemeral.url",
+            "须为 memory: 或以 redis:// 开头",
+            "must be memory: or begin with redis://",
+        );
+        unless(self.ephemeral.timeout_ms > 0, "ephemeral.timeout_ms", "须大于0", "must be above 0");
         unless(self.limits.events_timeout_ms > 0, "limits.events_timeout_ms", "须大于0", "must be above 0");
         unless(
             self.http.listen.parse::<std::net::SocketAddr>().is_ok(),

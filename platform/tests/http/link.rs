@@ -116,7 +116,7 @@ async fn a_message_id_stands_for_one_ask_and_its_first_answer() {
     assert_eq!(row.bill.facts.state.as_str(), "open", "nothing was done to the other bill");
 }
 
-async fn again(world: &World, city: &crate::world::City) -> Adapter {
+pub async fn again(world: &World, city: &crate::world::City) -> Adapter {
     for _ in 0..400 {
         if let Ok(adapter) = Adapter::try_connect(world, city).await {
             return adapter;

@@ -14,6 +14,7 @@ mod login;
 mod outsiders;
 mod payment;
 mod price;
+mod replicas;
 mod surface;
 mod tenants;
 mod trace;

@@ -1,32 +1,33 @@
 //! Two tenants on one platform that listens on a real socket, and the phones that call it.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use platform::clock::{Clock, SystemClock};
+use platform::ephemeral::Ephemeral;
 use platform::ephemeral::memory::Memory;
-use platform::ephemeral::{Ephemeral, Unreachable};
+use platform::ephemeral::redis::Redis;
 use platform::errands;
 use platform::http;
 use platform::journey::desk::{Desk, Dialects, Thread};
 use platform::journey::{Ground, Tenant, Tenants};
 use platform::metrics::Metrics;
 use platform::metrics::counted::{self, Counted};
-use platform::parties::link::{Hub, Links};
+use platform::parties::link::Links;
+use platform::parties::link::across::Across;
 use platform::settings;
 use platform::store::sql::SqlStore;
 use platform::store::sqlite;
 use platform::store::{ChannelRow, InstitutionRow, Store, TenantRow};
 use reqwest::{Method, RequestBuilder};
-use schema::ids::{ChannelId, ChannelUserId, InstitutionCode, ProcessId, TenantId};
-use schema::mobile::Bell;
+use sandbox::engines;
+use schema::ids::{ChannelId, InstitutionCode, ProcessId, TenantId};
 use schema::refusal::Code;
 use schema::seal::Vault;
 use schema::sign::SigningKey;
 use serde_json::{Value, json};
-use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use crate::outsiders::{Inbox, Registry, Till};
 
@@ -46,68 +47,23 @@ pub struct City {
     pub wallet_secret: String,
 }
 
-/// An ephemeral store that can be made to forget everything, as one that was restarted.
-pub struct Forgetful {
+/// What all processes of a platform stand on.
+pub struct Founding {
     clock: Arc<dyn Clock>,
-    memory: Mutex<Arc<Memory>>,
+    store: Arc<dyn Store>,
+    settings: settings::Settings,
+    tenants: Arc<Tenants>,
+    heartbeat_s: u64,
 }
 
-impl Forgetful {
-    fn new(clock: Arc<dyn Clock>) -> Forgetful {
-        Forgetful { memory: Mutex::new(Arc::new(Memory::new(Arc::clone(&clock)))), clock }
-    }
-
-    pub fn forget_everything(&self) {
-        *self.memory.lock().expect("not poisoned") = Arc::new(Memory::new(Arc::clone(&self.clock)));
-    }
-
-    fn now(&self) -> Arc<Memory> {
-        Arc::clone(&self.memory.lock().expect("not poisoned"))
-    }
-}
-
-#[async_trait]
-impl Ephemeral for Forgetful {
-    async fn epoch(&self) -> Result<u64, Unreachable> {
-        self.now().epoch().await
-    }
-
-    async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<u32, Unreachable> {
-        self.now().count(tenant, key, life_ms).await
-    }
-
-    async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable> {
-        self.now().first(tenant, key, life_ms).await
-    }
-
-    async fn keep(&self, tenant: TenantId, key: &str, value: Vec<u8>, life_ms: i64) -> Result<(), Unreachable> {
-        self.now().keep(tenant, key, value, life_ms).await
-    }
-
-    async fn kept(&self, tenant: TenantId, key: &str) -> Result<Option<Vec<u8>>, Unreachable> {
-        self.now().kept(tenant, key).await
-    }
-
-    async fn forget(&self, tenant: TenantId, key: &str) -> Result<(), Unreachable> {
-        self.now().forget(tenant, key).await
-    }
-
-    fn ring(&self, tenant: TenantId, user: ChannelUserId, bell: Bell) {
-        self.now().ring(tenant, user, bell);
-    }
-
-    fn listen(&self, tenant: TenantId, user: ChannelUserId) -> broadcast::Receiver<Bell> {
-        self.now().listen(tenant, user)
-    }
-}
-
+/// One platform process, as the outside sees it.
 pub struct World {
     pub url: String,
     pub client: reqwest::Client,
     pub ground: Arc<Ground>,
-    pub ephemeral: Arc<Forgetful>,
-    pub cities: Vec<City>,
+    pub cities: Arc<Vec<City>>,
     pub stopper: http::Stopper,
+    founding: Arc<Founding>,
 }
 
 /// Whatever a test does to the world, its log names nobody.
@@ -159,6 +115,12 @@ impl Said {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.bytes));
         self.json()
     }
+}
+
+/// A way to a Redis server.
+pub async fn way_to(redis: &engines::redis::Redis) -> Arc<dyn Ephemeral> {
+    let opened = Redis::open(redis.url(), Duration::from_secs(1), Arc::new(SystemClock::new())).await;
+    Arc::new(opened.expect("it does for us"))
 }
 
 pub async fn hear(request: RequestBuilder) -> Said {
@@ -220,12 +182,21 @@ impl World {
     }
 
     pub async fn with(set: impl FnOnce(&mut settings::Settings), heartbeat_s: u64) -> World {
+        World::on(Arc::new(Memory::new(Arc::new(SystemClock::new()))), set, heartbeat_s).await
+    }
+
+    /// On this ephemeral store.
+    pub async fn on(
+        ephemeral: Arc<dyn Ephemeral>,
+        set: impl FnOnce(&mut settings::Settings),
+        heartbeat_s: u64,
+    ) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         crate::trace::listen();
-        let metrics = Arc::new(Metrics::new());
         let clock = Arc::new(SystemClock::new());
         let store = sqlite::memory().expect("a store");
         let tenants = Arc::new(Tenants::default());
+        let metrics = Arc::new(Metrics::new());
         let mut cities = Vec::new();
         for (number, person) in [(1, WANG), (2, LI)] {
             let (city, tenant) = city(&store, &clock, number, person);
@@ -234,21 +205,41 @@ impl World {
         }
         let mut settings = settings::read(None).expect("the default is sound");
         set(&mut settings);
-        let store: Arc<dyn Store> = Arc::new(store);
-        let clock: Arc<dyn Clock> = clock;
+        let founding = Founding { clock, store: Arc::new(store), settings, tenants, heartbeat_s };
+        World::process(Arc::new(founding), Arc::new(cities), ephemeral, metrics).await
+    }
+
+    /// Another process of the same platform, with a way of its own to the ephemeral store.
+    pub async fn replica(&self, ephemeral: Arc<dyn Ephemeral>) -> World {
+        let metrics = Arc::new(Metrics::new());
+        World::process(Arc::clone(&self.founding), Arc::clone(&self.cities), ephemeral, metrics).await
+    }
+
+    async fn process(
+        founding: Arc<Founding>,
+        cities: Arc<Vec<City>>,
+        ephemeral: Arc<dyn Ephemeral>,
+        metrics: Arc<Metrics>,
+    ) -> World {
+        let (clock, store, tenants) =
+            (Arc::clone(&founding.clock), Arc::clone(&founding.store), Arc::clone(&founding.tenants));
+        let settings = founding.settings.clone();
         let me = ProcessId::from_uuid(clock.fresh());
         let dialects = Arc::clone(&tenants) as Arc<dyn Dialects>;
-        let hub = Hub::new(SigningKey::from_seed([77; 32]));
         let desk = Desk::new(Arc::clone(&store) as _, Arc::clone(&clock), settings.deadlines, me, dialects);
         let (after, commits) = mpsc::unbounded_channel();
         let desk = Thread::start(desk, 1, settings.limits.desk_batch, settings.limits.desk_queue, after);
-        let ephemeral = Arc::new(Forgetful::new(Arc::clone(&clock)));
+        let letters = Vault::derive(&MASTER, TenantId::from_uuid(uuid::Uuid::nil()), 0);
+        let key = SigningKey::from_seed([77; 32]);
+        let links = Across::open(me, key, letters, Arc::clone(&ephemeral), Arc::clone(&clock)).await;
+        let (links, post) = links.expect("the ephemeral store");
+        tokio::spawn(post.run());
         let ground = Arc::new(Ground {
-            clock: Arc::clone(&clock),
+            clock,
             settings,
             store,
-            ephemeral: Arc::clone(&ephemeral) as Arc<dyn Ephemeral>,
-            links: Counted::new(Arc::clone(&hub) as Arc<dyn Links>, Arc::clone(&metrics)),
+            ephemeral,
+            links: Counted::new(Arc::clone(&links) as Arc<dyn Links>, Arc::clone(&metrics)),
             desk: desk.expect("a thread"),
             tenants,
         });
@@ -263,13 +254,14 @@ impl World {
         ));
         tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
         tokio::spawn(errands::adopt::run(Arc::clone(&ground), performer, me));
-        let shared = http::Shared::new(Arc::clone(&ground), hub, metrics, SESSION_KEY).with_heartbeat_s(heartbeat_s);
+        let shared =
+            http::Shared::new(Arc::clone(&ground), links, metrics, SESSION_KEY).with_heartbeat_s(founding.heartbeat_s);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let server = http::start(shared, listener, 2).expect("a server");
         let (url, stopper) = (format!("http://{}", server.address()), server.stopper());
         tokio::spawn(server.run());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        World { url, client, ground, ephemeral, cities, stopper }
+        World { url, client, ground, cities, stopper, founding }
     }
 
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {

@@ -18,8 +18,6 @@ use crate::snapshot;
 pub struct Programs {
     /// `platform`.
     pub platform: PathBuf,
-    /// Its environment on top of ours.
-    pub platform_env: Vec<(String, String)>,
     /// `hospital-adapter`.
     pub adapter: PathBuf,
     /// `sandbox`.
@@ -42,7 +40,6 @@ impl Programs {
         };
         Ok(Programs {
             platform: beside(&options.platform_bin, "platform")?,
-            platform_env: options.platform_env.clone(),
             adapter: beside(&options.adapter_bin, "hospital-adapter")?,
             sandbox: beside(&options.sandbox_bin, "sandbox")?,
         })
@@ -91,14 +88,16 @@ pub struct Founded {
 pub struct Ground {
     /// Everything is below it.
     pub dir: PathBuf,
+    /// The platform's settings over its file.
+    pub platform_env: Vec<(String, String)>,
 }
 
 impl Ground {
     /// Makes the folders of a city.
-    pub fn prepare(dir: &Path) -> io::Result<Ground> {
+    pub fn prepare(dir: &Path, platform_env: &[(String, String)]) -> io::Result<Ground> {
         std::fs::create_dir_all(dir.join("logs"))?;
         std::fs::create_dir_all(dir.join("platform"))?;
-        Ok(Ground { dir: dir.canonicalize()? })
+        Ok(Ground { dir: dir.canonicalize()?, platform_env: platform_env.to_vec() })
     }
 
     /// What was founded here before; `None` in an empty folder.
@@ -135,7 +134,7 @@ impl Ground {
             name: "platform-cli".to_owned(),
             program: programs.platform.clone(),
             args: all,
-            env: programs.platform_env.clone(),
+            env: self.platform_env.clone(),
             log: self.log("platform-cli"),
         }
     }
@@ -172,6 +171,7 @@ pub async fn found(
     addresses: &Addresses,
     client: &reqwest::Client,
 ) -> io::Result<()> {
+    ground.platform_cli(programs, &["migrate"]).answer(false).await?;
     if !ground.dir.join("platform/master.key").exists() {
         ground.platform_cli(programs, &["keys", "init"]).answer(false).await?;
     }

@@ -51,12 +51,15 @@ pub struct Options {
     /// Where adapters dial instead of the platform (`ws://127.0.0.1:PORT`), for those who stand between.
     #[arg(skip)]
     pub link_via: Option<String>,
-    /// Settings of the platform over those of its file, as its environment (`TONGFU__EVENTS__URL`, …).
-    #[arg(skip)]
-    pub platform_env: Vec<(String, String)>,
     /// The deadlines; [`COMPRESSED`] when absent.
     #[arg(skip)]
     pub profile: Option<Profile>,
+    /// Settings of the platform over its file, as environment: which engines it lives on.
+    #[arg(skip)]
+    pub platform_env: Vec<(String, String)>,
+    /// Platform processes; more than one only on engines that they can share.
+    #[arg(skip = 1_usize)]
+    pub replicas: usize,
 }
 
 impl Default for Options {
@@ -76,8 +79,9 @@ impl Default for Options {
             adapter_bin: None,
             sandbox_bin: None,
             link_via: None,
-            platform_env: Vec::new(),
             profile: None,
+            platform_env: Vec::new(),
+            replicas: 1,
         }
     }
 }

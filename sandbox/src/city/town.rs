@@ -48,10 +48,16 @@ pub struct City {
     pub(super) ended: Mutex<Vec<Ended>>,
     /// Where payments stand in the seed's dice.
     pub(super) rolled: Mutex<u64>,
+    entrances: std::sync::atomic::AtomicUsize,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A further replica's name among the children: the first is [`PLATFORM`].
+pub fn replica_name(number: usize) -> String {
+    format!("{PLATFORM}-{number}")
 }
 
 /// An adapter's name among the children.
@@ -97,6 +103,18 @@ impl Starter<'_> {
     }
 }
 
+impl Starter<'_> {
+    /// Killed and started again, a replica must be found where it was.
+    fn keep_port(&mut self, name: &str) {
+        if let (Some(child), Some(port)) = (self.children.get_mut(name), self.founded.ports.get(name)) {
+            let listen = child.recipe.env.iter_mut().find(|(setting, _)| setting == "TONGFU__HTTP__LISTEN");
+            if let Some((_, address)) = listen {
+                *address = format!("127.0.0.1:{port}");
+            }
+        }
+    }
+}
+
 fn words(args: &[&str]) -> Vec<String> {
     args.iter().map(|arg| (*arg).to_owned()).collect()
 }
@@ -109,7 +127,8 @@ impl City {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let profile = options.profile.unwrap_or(COMPRESSED);
         let programs = Programs::find(&options)?;
-        let ground = Ground::prepare(&options.dir.clone().unwrap_or_else(|| PathBuf::from("city")))?;
+        let ground =
+            Ground::prepare(&options.dir.clone().unwrap_or_else(|| PathBuf::from("city")), &options.platform_env)?;
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let mut founded = match ground.founded()? {
             Some(founded) => founded,
@@ -123,16 +142,29 @@ impl City {
         ground.write("platform/platform.toml", &toml(&profile, &ground, port))?;
         founding::found(&ground, &programs, starter.founded, &addresses, &client).await?;
         let serve = vec!["--config".to_owned(), ground.at("platform/platform.toml"), "serve".to_owned()];
-        let platform_url =
-            starter.start(PLATFORM, &programs.platform, serve, programs.platform_env.clone(), false).await?;
+        let env = options.platform_env.clone();
+        let platform_url = starter.start(PLATFORM, &programs.platform, serve.clone(), env, false).await?;
         let port = starter.founded.ports.get(PLATFORM).copied().unwrap_or(0);
         ground.write("platform/platform.toml", &toml(&profile, &ground, port))?;
         founding::register(starter.founded, &addresses, &platform_url, &client).await?;
 
+        let mut platforms = vec![platform_url.clone()];
+        for number in 2..=options.replicas {
+            let name = replica_name(number);
+            let port = starter.founded.ports.get(&name).copied().unwrap_or(0);
+            let mut env = options.platform_env.clone();
+            env.push(("TONGFU__HTTP__LISTEN".to_owned(), format!("127.0.0.1:{port}")));
+            // Notices come to the first; any of them would do.
+            env.push(("TONGFU__HTTP__PUBLIC_URL".to_owned(), platform_url.clone()));
+            platforms.push(starter.start(&name, &programs.platform, serve.clone(), env, false).await?);
+            starter.keep_port(&name);
+        }
+
         let mut adapters = BTreeMap::new();
-        let link = options.link_via.clone().unwrap_or_else(|| platform_url.replacen("http", "ws", 1));
-        let link = format!("{link}/link/v1");
-        for hospital in CITIES.iter().flat_map(|city| city.hospitals) {
+        for (number, hospital) in CITIES.iter().flat_map(|city| city.hospitals).enumerate() {
+            let platform_url = &platforms[number % platforms.len()];
+            let link = options.link_via.clone().unwrap_or_else(|| platform_url.replacen("http", "ws", 1));
+            let link = format!("{link}/link/v1");
             let args = words(&["run", "--dir", &ground.at(&format!("adapter-{}", hospital.code))]);
             let name = adapter_name(hospital.code);
             let url = starter.start(&name, &programs.adapter, args, adapter_env(&link), true).await?;
@@ -164,6 +196,7 @@ impl City {
             freed: tokio::sync::Notify::new(),
             ended: Mutex::default(),
             rolled: Mutex::new(0),
+            entrances: std::sync::atomic::AtomicUsize::new(0),
         })
     }
 
@@ -198,10 +231,21 @@ impl City {
         Ok(())
     }
 
-    /// The way in for the people of one area.
+    /// The way in for the people of one area; those who come in turn are led to the replicas in turn.
     pub async fn entrance(&self, admdvs: &str) -> io::Result<Entrance> {
         let tenant = self.founded.tenants.get(admdvs).ok_or_else(|| io::Error::other("no such tenant"))?;
-        Ok(Entrance { platform_url: self.platform_url().await?, channel_key: tenant.channel_key.clone() })
+        let urls = self.platform_urls();
+        let turn = self.entrances.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let platform_url = urls.get(turn % urls.len().max(1)).cloned();
+        let platform_url = platform_url.ok_or_else(|| io::Error::other("the platform never ran"))?;
+        Ok(Entrance { platform_url, channel_key: tenant.channel_key.clone() })
+    }
+
+    /// Where the platform's replicas listen, the first one first.
+    pub fn platform_urls(&self) -> Vec<String> {
+        let names = (1..=self.options.replicas.max(1))
+            .map(|number| if number == 1 { PLATFORM.to_owned() } else { replica_name(number) });
+        names.filter_map(|name| self.founded.ports.get(&name)).map(|port| format!("http://127.0.0.1:{port}")).collect()
     }
 
     /// Everybody there is in one area, logged in or not.
@@ -245,6 +289,19 @@ impl City {
         self.client.delete(&url).send().await.map_err(io::Error::other)?;
         self.client.post(&url).json(&json!(rules)).send().await.map_err(io::Error::other)?;
         Ok(())
+    }
+
+    /// Replaces the fault rules of every bureau.
+    pub async fn bureau_faults(&self, rules: &[Rule]) -> io::Result<()> {
+        for url in self.addresses.bureaus.values() {
+            self.faults_of(url, rules.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the fault rules of the hospitals' systems.
+    pub async fn his_faults(&self, rules: &[Rule]) -> io::Result<()> {
+        self.faults_of(&self.his_url, rules.to_vec()).await
     }
 
     /// How often faults have struck, over all counterparties.
@@ -326,6 +383,18 @@ impl City {
         (platform.and_then(Child::cpu_ms), platform.and_then(Child::peak_kib))
     }
 
+    /// The process ids of everything that runs, by name.
+    pub async fn pids(&self) -> BTreeMap<String, u32> {
+        let children = self.children.lock().await;
+        children.iter().filter_map(|(name, child)| Some((name.clone(), child.pid()?))).collect()
+    }
+
+    /// Everybody who is logged in, by area code; they are taken out of the crowd that [`City::pay`] draws from.
+    pub fn take_everybody(&self) -> BTreeMap<String, Vec<Arc<Member>>> {
+        let free = std::mem::take(&mut *lock(&self.free));
+        free.into_iter().map(|(admdvs, members)| (admdvs, members.into())).collect()
+    }
+
     /// The names of children that ended by themselves.
     pub async fn fallen(&self) -> Vec<String> {
         let mut children = self.children.lock().await;
@@ -350,6 +419,7 @@ impl City {
         let mut order: Vec<String> = children.keys().cloned().collect();
         order.sort_by_key(|name| match name.as_str() {
             PLATFORM => 0,
+            name if name.starts_with(PLATFORM) => 0,
             name if name.starts_with("adapter-") => 1,
             "his" => 2,
             _ => 3,

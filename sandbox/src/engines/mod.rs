@@ -3,3 +3,4 @@
 pub mod child;
 pub mod kafka;
 pub mod postgres;
+pub mod redis;

@@ -121,7 +121,8 @@ impl Member {
         Ok(())
     }
 
-    fn card_no(&self, insured: &Insured) -> CardNo {
+    /// The card in the pocket.
+    pub fn card_no(&self, insured: &Insured) -> CardNo {
         let cards = self.cards.lock().unwrap_or_else(PoisonError::into_inner);
         cards.get(insured.certno.expose()).unwrap_or(&insured.card_no).clone()
     }

@@ -24,7 +24,7 @@ use crate::http::Shared;
 use crate::http::answer::to_its_end;
 use crate::http::trace;
 use crate::journey::Ground;
-use crate::parties::link::Live;
+use crate::parties::link::hub::Live;
 
 /// Asks of one adapter at work at the same time; the others wait their turn.
 const ASKS_AT_WORK: usize = 32;
@@ -80,7 +80,7 @@ pub(super) async fn run(shared: &Arc<Shared>, adapter: Adapter, socket: Socket) 
     tracing::info!(institution = %asker.institution, why, "an adapter is disconnected");
     if let Ended::Refused(Some(re), refusal) = &ended {
         let id = MessageId::from_uuid(shared.ground.clock.fresh());
-        let reply = shared.hub.reply(id, *re, None, Reply::Refused(refusal.problem(None)));
+        let reply = shared.hub().reply(id, *re, None, Reply::Refused(refusal.problem(None)));
         if let Some(text) = reply.ok().and_then(|frame| serde_json::to_string(&frame).ok()) {
             let _ = tokio::time::timeout(Duration::from_secs(1), session.text(text)).await;
         }
@@ -227,7 +227,7 @@ impl Reader<'_> {
             Ok(Body::Reply { reply }) => {
                 let address = Ground::address(self.asker.tenant.id, &self.asker.institution);
                 match frame.re {
-                    Some(re) => self.shared.hub.answered(&address, re, reply),
+                    Some(re) => self.shared.hub().answered(&address, re, reply),
                     None => tracing::warn!("a reply names no question"),
                 }
                 None
@@ -278,7 +278,7 @@ impl Reader<'_> {
                 Reply::Refused(refusal.problem(Some(&trace_id)))
             });
             let id = MessageId::from_uuid(clock.fresh());
-            let signed = shared.hub.reply(id, frame.id, Some(trace_id.clone()), reply);
+            let signed = shared.hub().reply(id, frame.id, Some(trace_id.clone()), reply);
             under_way.borrow_mut().remove(&frame.id);
             match signed {
                 // The writer is gone only when the link is.

@@ -11,8 +11,9 @@ use schema::sign::PublicKey;
 
 use super::conversation::Socket;
 use crate::http::{Shared, faults};
-use crate::journey::{Ground, Tenant};
-use crate::parties::link::Live;
+use crate::journey::{Ground, Tenant, people};
+use crate::parties::link::across::NotLetIn;
+use crate::parties::link::hub::Live;
 use crate::store::InstitutionRow;
 
 /// An adapter that has not said hello by then is let go.
@@ -66,17 +67,18 @@ pub(super) async fn welcome(shared: &Arc<Shared>, socket: &mut Socket) -> Result
     let row = registered(&shared.ground, &institution, &key).await?;
     let tenant = shared.ground.tenants.get(row.tenant)?;
     let address = Ground::address(tenant.id, &institution);
-    // A key that was replaced holds its link until it is looked at again: its successor does not wait for that.
-    shared.hub.disconnect_unless(&address, Some(&key));
-    let live = shared.hub.connect(address, key).ok_or_else(|| {
-        let seconds = shared.heartbeat_s.saturating_mul(3);
-        Refusal::new(Code::AlreadyConnected, "another link of this institution is alive").after_s(seconds)
+    let live = shared.links.connect(address, key).await.map_err(|no| match no {
+        NotLetIn::Connected => {
+            let seconds = shared.heartbeat_s.saturating_mul(3);
+            Refusal::new(Code::AlreadyConnected, "another link of this institution is alive").after_s(seconds)
+        }
+        NotLetIn::Unknown(error) => people::unreachable(error),
     })?;
     let welcome = Opening::Welcome {
         heartbeat_s: shared.heartbeat_s,
         server_time_us: shared.ground.clock.now_us(),
         institution_name: row.name,
-        platform_key: shared.hub.public_key(),
+        platform_key: shared.hub().public_key(),
     };
     say(socket, &welcome).await?;
     tracing::info!(%institution, adapter_version, "an adapter is connected");

@@ -8,11 +8,9 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::{Bytes, Data};
 use futures_util::stream;
-use schema::mobile::Bell;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
+use crate::ephemeral::bells::{Heard, Listener};
 use crate::http::Shared;
 use crate::http::answer::Answer;
 use crate::http::caller::Caller;
@@ -23,7 +21,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream that lasts longer is begun anew.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Server-sent events: one [`Bell`] per `data:` line. `event: resync` says that some were missed: look at everything.
+/// Server-sent events: one [`schema::mobile::Bell`] per `data:` line. `event: resync` says that some were missed: look at everything.
 #[utoipa::path(
     get, path = "/mobile/v1/events", tag = "events", security(("session" = [])),
     responses(
@@ -50,7 +48,7 @@ pub(in crate::http) async fn events(shared: Data<Shared>, caller: Caller) -> Ans
 }
 
 struct Ear {
-    bells: Receiver<Bell>,
+    bells: Listener,
     heartbeat: Interval,
     ends: Instant,
     shared: Arc<Shared>,
@@ -64,13 +62,12 @@ impl Ear {
             return Some(Bytes::from_static(b"retry: 2000\n: listening\n\n"));
         }
         tokio::select! {
-            bell = self.bells.recv() => match bell {
-                Ok(bell) => {
+            heard = self.bells.next() => match heard? {
+                Heard::Bell(bell) => {
                     let data = serde_json::to_string(&bell).ok()?;
                     Some(Bytes::from(format!("data: {data}\n\n")))
                 }
-                Err(RecvError::Lagged(_)) => Some(Bytes::from_static(b"event: resync\ndata: {}\n\n")),
-                Err(RecvError::Closed) => None,
+                Heard::Missed => Some(Bytes::from_static(b"event: resync\ndata: {}\n\n")),
             },
             _ = self.heartbeat.tick() => Some(Bytes::from_static(b": heartbeat\n\n")),
             () = tokio::time::sleep_until(self.ends) => None,

@@ -1,0 +1,139 @@
+//! The open loop: payments arrive on their own clock, and whoever is late is late from the moment of their arrival.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sandbox::city::options::{COMPRESSED, Profile};
+use sandbox::city::plan::CITIES;
+use sandbox::city::{self, City};
+use sandbox::people::payment::Member;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::engines::Engines;
+use crate::figures::Figures;
+use crate::journey;
+use crate::report::Report;
+use crate::{Options, costs};
+
+/// Real deadlines would outlive the run; the compressed ones are so short that a busy machine would pass them.
+const PROFILE: Profile = Profile {
+    price_ms: 60_000,
+    priced_ms: 60_000,
+    code_ms: 60_000,
+    collect_ms: 60_000,
+    ask_wallet_ms: 5_000,
+    ask_again_ms: 2_000,
+    tell_ms: 60_000,
+    party_timeout_ms: 30_000,
+    link_timeout_ms: 45_000,
+    person_ms: 120_000,
+    ..COMPRESSED
+};
+
+/// People who are free, and what is seen.
+struct Crowd {
+    free: Mutex<BTreeMap<&'static str, VecDeque<Arc<Member>>>>,
+    figures: Mutex<Figures>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs the scenario and proves the books.
+pub(crate) async fn run(options: &Options) -> io::Result<Report> {
+    let dir = std::env::temp_dir().join(format!("tongfu-load-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let engines = Engines::start(options.engines, &dir)?;
+    let city = City::start(city::Options {
+        seed: options.seed,
+        people: Some(options.people),
+        dir: Some(dir.join("city")),
+        platform_bin: options.platform_bin.clone(),
+        profile: Some(PROFILE),
+        platform_env: engines.settings().to_vec(),
+        replicas: options.replicas,
+        plain: true,
+        ..city::Options::default()
+    })
+    .await?;
+    city.settle_in().await?;
+    let crowd = Arc::new(Crowd { free: Mutex::new(everybody(&city)), figures: Mutex::default() });
+    options.scenario.prepare(&city).await?;
+    let mut pids = city.pids().await;
+    pids.extend(engines.pids());
+
+    let city = Arc::new(city);
+    let (before, took) = arrive(options, &city, &crowd, &pids).await;
+    let spent = costs::spent(&pids);
+    let peak_kib = pids.get(city::town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
+    city.set_faults(0).await?;
+    let verdict = city.verdict().await?;
+    let fallen = city.fallen().await;
+    let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
+    city.stop().await?;
+    drop(engines);
+    let figures = std::mem::take(&mut *lock(&crowd.figures));
+    let report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
+    if report.is_sound() {
+        std::fs::remove_dir_all(&dir)?;
+    } else {
+        eprintln!("现场保留在 everything is kept in {}", dir.display());
+    }
+    Ok(report)
+}
+
+fn everybody(city: &City) -> BTreeMap<&'static str, VecDeque<Arc<Member>>> {
+    let mut everybody = city.take_everybody();
+    CITIES.iter().map(|plan| (plan.admdvs, everybody.remove(plan.admdvs).unwrap_or_default().into())).collect()
+}
+
+/// Lets payments arrive and waits for the last; what had been spent when counting began, and how long was counted.
+async fn arrive(
+    options: &Options,
+    city: &Arc<City>,
+    crowd: &Arc<Crowd>,
+    pids: &BTreeMap<String, u32>,
+) -> (costs::Spent, Duration) {
+    let mut dice = ChaCha8Rng::seed_from_u64(options.seed);
+    let hospitals: Vec<(&'static str, &'static str)> =
+        CITIES.iter().flat_map(|plan| plan.hospitals.iter().map(|hospital| (plan.admdvs, hospital.code))).collect();
+    let warm = Duration::from_secs(options.warm_up.into());
+    let end = warm + Duration::from_secs(options.seconds.into());
+    let began = Instant::now();
+    let mut before = None;
+    let mut at = Duration::ZERO;
+    let mut under_way = JoinSet::new();
+    loop {
+        at = options.scenario.next(at, options.rate, &mut dice);
+        if at >= end {
+            break;
+        }
+        tokio::time::sleep_until(began + at).await;
+        let counts = at >= warm;
+        if counts && before.is_none() {
+            before = Some(costs::spent(pids));
+        }
+        let (admdvs, institution) = hospitals[dice.random_range(0..hospitals.len())];
+        let member = lock(&crowd.free).get_mut(admdvs).and_then(VecDeque::pop_front);
+        let Some(member) = member else {
+            lock(&crowd.figures).nobody_free += 1;
+            continue;
+        };
+        lock(&crowd.figures).arrived(at, counts);
+        let (city, crowd) = (Arc::clone(city), Arc::clone(crowd));
+        under_way.spawn(async move {
+            let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
+            lock(&crowd.free).entry(admdvs).or_default().push_back(member);
+            lock(&crowd.figures).ended(began.elapsed(), counts, told);
+        });
+    }
+    tokio::time::sleep_until(began + end).await;
+    while under_way.join_next().await.is_some() {}
+    (before.unwrap_or_default(), began.elapsed().saturating_sub(warm))
+}

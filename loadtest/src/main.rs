@@ -1,0 +1,85 @@
+//! `loadtest`: payments arrive as they do in a city, whether or not the last ones were answered, and at the end the
+//! books are proved from every side.
+//!
+//! | read | for |
+//! | --- | --- |
+//! | [`scenario`] | how payments arrive, and what is wrong with the world meanwhile |
+//! | [`journey`] | one payment as a phone lives it, step by step |
+//! | [`drive`] | the open loop |
+//! | [`figures`] | histograms and the time line |
+//! | [`costs`] | processor time and memory by program |
+//! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
+//! | [`report`], [`plot`] | JSON, Markdown, SVG |
+
+mod costs;
+mod drive;
+mod engines;
+mod figures;
+mod journey;
+mod plot;
+mod report;
+mod scenario;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use scenario::Scenario;
+
+/// 压测 / an open-loop load on a whole city.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    /// 场景 / how payments arrive
+    #[arg(long, value_enum, default_value_t = Scenario::Steady)]
+    scenario: Scenario,
+    /// 平均每秒支付笔数 / mean arrivals a second
+    #[arg(long, default_value_t = 20)]
+    rate: u32,
+    /// 正式计时秒数 / seconds that count
+    #[arg(long, default_value_t = 30)]
+    seconds: u32,
+    /// 预热秒数 / seconds before, that do not
+    #[arg(long, default_value_t = 5)]
+    warm_up: u32,
+    /// 每城人数 / people per city: nobody pays two bills at a time
+    #[arg(long, default_value_t = 200)]
+    people: u32,
+    /// 平台副本数 / platform processes
+    #[arg(long, default_value_t = 1)]
+    replicas: usize,
+    /// 引擎 / engines: `embedded`, or `real` (PostgreSQL and whatever else is at hand)
+    #[arg(long, value_enum, default_value_t = engines::Choice::Real)]
+    engines: engines::Choice,
+    /// 随机种子 / feeds all dice
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// 输出目录 / where the report goes: load.json, load.md, load.svg
+    #[arg(long, default_value = "target/load")]
+    out: PathBuf,
+    /// 平台程序 / the platform's program; the one beside this program when absent
+    #[arg(long)]
+    platform_bin: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> io::Result<ExitCode> {
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error")),
+        )
+        .with_writer(io::stderr)
+        .init();
+    let options = Options::parse();
+    let report = drive::run(&options).await?;
+    std::fs::create_dir_all(&options.out)?;
+    std::fs::write(options.out.join("load.json"), serde_json::to_string_pretty(&report.json())?)?;
+    let table = report.markdown();
+    std::fs::write(options.out.join("load.md"), &table)?;
+    plot::draw(&report, &options.out.join("load.svg"))?;
+    println!("{table}");
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,127 @@
+//! What a run came to: JSON for programs, Markdown for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sandbox::city::verdict::Verdict;
+use serde_json::{Value, json};
+
+use crate::Options;
+use crate::costs::Spent;
+use crate::figures::Figures;
+use crate::journey::Step;
+
+/// A run.
+pub(crate) struct Report {
+    scenario: &'static str,
+    rate: u32,
+    replicas: usize,
+    /// What was seen.
+    pub(crate) figures: Figures,
+    verdict: Verdict,
+    fallen: Vec<String>,
+    took: Duration,
+    cpu_ms: BTreeMap<&'static str, u64>,
+    peak_kib: Option<u64>,
+}
+
+impl Report {
+    #[expect(clippy::too_many_arguments, reason = "a report is made once, of everything there is")]
+    pub(crate) fn new(
+        options: &Options,
+        figures: Figures,
+        verdict: Verdict,
+        fallen: Vec<String>,
+        took: Duration,
+        before: &Spent,
+        after: &Spent,
+        peak_kib: Option<u64>,
+    ) -> Report {
+        let since = |group: &str| before.get(group).copied().unwrap_or(0);
+        Report {
+            scenario: options.scenario.name(),
+            rate: options.rate,
+            replicas: options.replicas,
+            figures,
+            verdict,
+            fallen,
+            took,
+            cpu_ms: after.iter().map(|(group, ms)| (*group, ms.saturating_sub(since(group)))).collect(),
+            peak_kib,
+        }
+    }
+
+    /// The books are right, nobody fell, and everybody found a person to be.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.verdict.is_sound() && self.fallen.is_empty() && self.figures.nobody_free == 0
+    }
+
+    /// Completed payments a second, in thousandths.
+    fn per_s_milli(&self) -> u64 {
+        let ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.figures.completed.saturating_mul(1_000_000) / ms
+    }
+
+    /// Processor microseconds of a group per completed payment.
+    fn cpu_us(&self, ms: u64) -> u64 {
+        ms * 1000 / self.figures.completed.max(1)
+    }
+
+    /// All of it.
+    pub(crate) fn json(&self) -> Value {
+        let cpu: BTreeMap<&str, u64> = self.cpu_ms.iter().map(|(group, ms)| (*group, self.cpu_us(*ms))).collect();
+        json!({
+            "scenario": self.scenario, "rate_per_s": self.rate, "replicas": self.replicas,
+            "payments": self.figures.json(),
+            "payments_per_s_milli": self.per_s_milli(),
+            "elapsed_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            "cpu_us_per_payment": cpu,
+            "platform_peak_kib": self.peak_kib,
+            "books_balance": self.verdict.books_balance, "sides_agree": self.verdict.sides_agree,
+            "charged_twice": self.verdict.charged_twice, "differences": self.verdict.differences,
+            "fallen": self.fallen,
+        })
+    }
+
+    /// A page for people.
+    pub(crate) fn markdown(&self) -> String {
+        let mut page = String::new();
+        let milli = self.per_s_milli();
+        let sound = if self.is_sound() { "账实相符 books balance" } else { "**账实不符 books are off**" };
+        // Writing into a String cannot fail.
+        let _ = writeln!(
+            page,
+            "## {} · {}/s · {} replica(s)\n\n{} arrived, {} completed, {}.{:03} payments/s; {sound}\n",
+            self.scenario,
+            self.rate,
+            self.replicas,
+            self.figures.arrived,
+            self.figures.completed,
+            milli / 1000,
+            milli % 1000,
+        );
+        let _ = writeln!(page, "| step | p50 ms | p95 ms | p99 ms | max ms |\n| --- | ---: | ---: | ---: | ---: |");
+        for step in Step::ALL {
+            if let Some(values) = self.figures.percentiles(step) {
+                let [p50, p95, p99, max] = values.map(|us| format!("{}.{}", us / 1000, us % 1000 / 100));
+                let _ = writeln!(page, "| {} | {p50} | {p95} | {p99} | {max} |", step.name());
+            }
+        }
+        let _ = writeln!(page, "\n| program | CPU ms per payment |\n| --- | ---: |");
+        for (group, ms) in &self.cpu_ms {
+            let us = self.cpu_us(*ms);
+            let _ = writeln!(page, "| {group} | {}.{:02} |", us / 1000, us % 1000 / 10);
+        }
+        for (why, count) in &self.figures.failed {
+            let _ = writeln!(page, "\n* {count} × {why}");
+        }
+        if self.figures.nobody_free > 0 {
+            let _ = writeln!(page, "\n* {} arrivals found nobody free: more --people", self.figures.nobody_free);
+        }
+        for difference in self.verdict.differences.iter().chain(&self.fallen) {
+            let _ = writeln!(page, "\n* {difference}");
+        }
+        page
+    }
+}
