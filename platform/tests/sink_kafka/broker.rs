@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use platform::clock::{Clock as _, SystemClock};
 use platform::settings::events::{EventsUrl, KafkaUrl};
-use sandbox::engines::kafka::{Kafka, Shape};
+use sandbox::engines::kafka::{GIVEN, Kafka, Shape};
 
 use crate::wire::Wire;
 
@@ -75,6 +76,17 @@ impl Broker {
     pub(crate) fn topic(&self, topic: &str, partitions: i32) -> KafkaUrl {
         at(&format!("127.0.0.1:{}", self.wire.port()), topic, partitions)
     }
+}
+
+/// A topic that nobody has yet, where nothing will break: at the broker that the environment names, or at ours.
+pub(crate) fn somewhere(partitions: i32) -> (Option<Turn>, KafkaUrl) {
+    let topic = SystemClock::new().fresh().to_string();
+    if let Ok(given) = std::env::var(GIVEN) {
+        return (None, at(&given, &topic, partitions));
+    }
+    let turn = turn();
+    let url = at(&turn.kafka().bootstrap(), &topic, partitions);
+    (Some(turn), url)
 }
 
 /// A topic at a broker.

@@ -6,7 +6,8 @@ use std::process::Command;
 use platform::events::kafka::{Kafka, Topic};
 use platform::events::{At, Found, Sink as _, Source as _};
 use platform::settings::events::KafkaUrl;
-use platform::store::Unpublished;
+use platform::store::sql::Access;
+use platform::store::{Unpublished, sqlite};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -20,7 +21,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::broker::{at, turn};
+use crate::broker::{at, somewhere, turn};
 use crate::sink_contract::Break;
 use crate::{BRIEF, LONG, read, sink};
 
@@ -96,8 +97,7 @@ fn an_order_keeps_to_its_partition_and_its_sequence_whatever_breaks() {
 
 #[test]
 fn a_message_says_that_it_is_a_cloud_event() {
-    let turn = turn();
-    let url = turn.topic("headers", 1);
+    let (_turn, url) = somewhere(1);
     sink(&url).append(&[record(7, 1)]).expect("nothing is in the way");
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &url.brokers).set("group.id", "headers");
@@ -113,10 +113,11 @@ fn a_message_says_that_it_is_a_cloud_event() {
 
 #[test]
 fn a_topic_that_is_missing_is_made_with_its_partitions_and_kept_for_ever() {
-    let turn = turn();
-    let url = turn.topic("missing", 3);
+    let (_turn, url) = somewhere(3);
     let refusal = Topic::open(&url, LONG).err().expect("looking makes nothing").to_string();
-    assert!(refusal.contains("没有主题 missing") && refusal.contains("there is no topic missing"), "{refusal}");
+    for words in ["没有主题", "there is no topic"] {
+        assert!(refusal.contains(&format!("{words} {}", url.topic)), "{refusal}");
+    }
     drop(Kafka::open(&url, LONG).expect("it is made"));
     drop(Kafka::open(&url, LONG).expect("it is there"));
     assert!(read(&url).is_empty());
@@ -135,22 +136,20 @@ fn a_topic_that_is_missing_is_made_with_its_partitions_and_kept_for_ever() {
 
 #[test]
 fn a_topic_may_have_more_partitions_than_configured_and_never_fewer() {
-    let turn = turn();
-    let two = turn.topic("two", 2);
+    let (_turn, two) = somewhere(2);
     make(&two, &[]);
-    let refusal = Kafka::open(&turn.topic("two", 3), LONG).err().expect("too few").to_string();
-    for words in ["主题 two 只有2个分区，设置要求3个", "topic two has 2 partitions and 3 are configured"] {
-        assert!(refusal.contains(words), "{refusal}");
+    let refusal = Kafka::open(&KafkaUrl { partitions: 3, ..two.clone() }, LONG).err().expect("too few").to_string();
+    for words in ["只有2个分区，设置要求3个", "has 2 partitions and 3 are configured"] {
+        assert!(refusal.contains(&two.topic) && refusal.contains(words), "{refusal}");
     }
-    let mut sink = Kafka::open(&turn.topic("two", 1), LONG).expect("enough");
+    let mut sink = Kafka::open(&KafkaUrl { partitions: 1, ..two.clone() }, LONG).expect("enough");
     sink.append(&[record(2, 1), record(3, 1)]).expect("nothing is in the way");
     assert_eq!(read(&two).iter().map(place).collect::<Vec<_>>(), [(0, 0), (0, 1)]);
 }
 
 #[test]
 fn nothing_behind_a_record_that_the_broker_refuses_gets_through() {
-    let turn = turn();
-    let url = turn.topic("refused", 1);
+    let (_turn, url) = somewhere(1);
     make(&url, &[("max.message.bytes", "2000")]);
     let mut sink = sink(&url);
     let large = Unpublished { record: json!({ "padding": "x".repeat(4000) }).to_string(), ..record(1, 4) };
@@ -201,8 +200,8 @@ fn a_broker_that_hangs_or_dies_takes_nothing_and_loses_nothing() {
 
 #[test]
 fn the_platform_does_not_start_without_its_topic_and_says_what_to_do() {
-    let turn = turn();
-    make(&turn.topic("narrow", 1), &[]);
+    let (_turn, narrow) = somewhere(1);
+    make(&narrow, &[]);
     let dir = TempDir::new().expect("a directory");
     let platform = |events_url: &str, arguments: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_platform"))
@@ -215,29 +214,27 @@ fn the_platform_does_not_start_without_its_topic_and_says_what_to_do() {
             .output()
             .expect("the binary runs")
     };
-    let bootstrap = turn.kafka().bootstrap();
-    let narrow = format!("kafka://{bootstrap}/narrow?partitions=4");
-    assert!(platform(&narrow, &["keys", "init"]).status.success());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|held| held.local_addr()).expect("a port");
-    let nobody = format!("kafka://{nobody}/narrow?partitions=1");
-    let nothing = format!("kafka://{bootstrap}/nothing?partitions=1");
+    let named = |topic: &str, partitions: i32| format!("kafka://{}/{topic}?partitions={partitions}", narrow.brokers);
+    let few = named(&narrow.topic, 4);
+    assert!(platform(&few, &["keys", "init"]).status.success());
+    drop(sqlite::open(dir.path().join("tongfu.db"), Access::Admin).expect("a store to be verified"));
+    // Port 1 of the loopback is nobody's.
+    let nobody = "kafka://127.0.0.1:1/orders?partitions=1";
+    let nothing = named("no-such-topic", 1);
     for (events_url, arguments, words) in [
-        (&narrow, ["serve"].as_slice(), ["只有1个分区", "has 1 partitions and 4 are configured"]),
-        (&nobody, &["serve"], ["请检查地址与网络", "check addresses and network"]),
-        (&"kafka://there/x".to_owned(), &["serve"], ["须形如 kafka://", "must read kafka://"]),
-        (&nothing, &["events", "verify"], ["没有主题 nothing", "there is no topic nothing"]),
+        (few.as_str(), ["serve"].as_slice(), ["只有1个分区", "has 1 partitions and 4 are configured"]),
+        (nobody, &["serve"], ["请检查地址与网络", "check addresses and network"]),
+        ("kafka://there/x", &["serve"], ["须形如 kafka://", "must read kafka://"]),
+        (&nothing, &["events", "verify"], ["没有主题 no-such-topic", "there is no topic no-such-topic"]),
     ] {
-        if arguments != ["serve"] {
-            drop(platform::store::sqlite::open(dir.path().join("tongfu.db"), platform::store::sql::Access::Admin));
-        }
         let output = platform(events_url, arguments);
         let said = String::from_utf8(output.stderr).expect("UTF-8");
         assert!(!output.status.success(), "{said}");
-        let refusal: serde_json::Value =
-            said.lines().last().and_then(|line| serde_json::from_str(line).ok()).expect("JSON");
+        let refusal = said.lines().last().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let refusal = refusal.expect("one JSON object");
         let sentence = refusal["sentence"].as_str().expect("a sentence");
         assert!(sentence.contains("events.url"), "{sentence}");
         assert!(words.iter().all(|words| sentence.contains(words)), "{sentence}");
     }
-    assert!(read(&at(&bootstrap, "narrow", 1)).is_empty());
+    assert!(read(&narrow).is_empty());
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::child::{Child, Recipe};
 
-/// A Kafka to be used instead of our own, as `host:port[,host:port]`, where nothing has to be done to it.
+/// The variable that names a Kafka (`host:port[,host:port]`) to be used instead of our own, where nothing is to break.
 pub const GIVEN: &str = "TONGFU_TEST_KAFKA";
 
 /// How long a broker may take to listen, and to stop.
