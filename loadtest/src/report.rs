@@ -88,7 +88,8 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut page = String::new();
         let milli = self.per_s_milli();
-        let sound = if self.is_sound() { "账实相符 books balance" } else { "**账实不符 books are off**" };
+        let sound =
+            if self.verdict.is_sound() { "账实相符 books balance" } else { "**账实不符 books are off**" };
         // Writing into a String cannot fail.
         let _ = writeln!(
             page,
