@@ -10,8 +10,8 @@
 mod store_contract;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
@@ -23,7 +23,7 @@ use platform::parties::wallet::Account;
 use platform::store::sql::Access;
 use platform::store::sqlite;
 use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
-use schema::ids::{EventId, OrderId, ProcessId, TenantId};
+use schema::ids::{BindingId, EventId, OrderId, ProcessId, TenantId};
 use schema::refusal::Code;
 use store_contract::world::{RULES, World};
 use tempfile::TempDir;
@@ -50,12 +50,15 @@ struct Faulty {
     mute: AtomicBool,
     /// Commits do not land, are not heard of, and cannot be read back.
     torn: AtomicBool,
+    /// The bindings that changes were to be held to, change by change.
+    held_to: Mutex<Vec<Option<(BindingId, i64)>>>,
 }
 
 impl Faulty {
     fn new(store: Arc<dyn Store>) -> Arc<Faulty> {
         let no = || AtomicBool::new(false);
-        Arc::new(Faulty { store, attempts: AtomicUsize::new(0), gone: no(), mute: no(), torn: no() })
+        let (attempts, held_to) = (AtomicUsize::new(0), Mutex::default());
+        Arc::new(Faulty { store, attempts, gone: no(), mute: no(), torn: no(), held_to })
     }
 
     fn is(&self, fault: &AtomicBool) -> bool {
@@ -86,7 +89,12 @@ impl DeskStore for Faulty {
             assert!(matches!(commit, Commit::Committed(_)), "{commit:?}");
             return Commit::Unknown(unheard());
         }
-        match self.store.transact(wants, decide) {
+        let mut decide = |loaded| {
+            let changes = decide(loaded);
+            self.held_to.lock().expect("not poisoned").extend(changes.iter().flatten().map(|change| change.binding));
+            changes
+        };
+        match self.store.transact(wants, &mut decide) {
             Commit::Committed(_) if self.is(&self.mute) => Commit::Unknown(unheard()),
             commit => commit,
         }
@@ -285,6 +293,20 @@ fn a_decision_that_would_break_an_invariant_suspends_that_one_order_and_nothing_
     if let Outcome::Order(order) = &outcomes[0] {
         assert!(matches!(&order.state, State::Suspended { from, .. } if **from == before.order.state));
     }
+}
+
+#[test]
+fn every_2207_is_held_to_the_binding_under_which_it_was_decided() {
+    let city = City::new();
+    let (order, tap) = city.world.coded("B1", 1000);
+    let desk = city.desk();
+    let busy = Event::SettleRefused { words: "系统繁忙".into(), busy: true };
+    for event in [tap, busy, Event::SettleDue] {
+        let (outcomes, _) = desk.step(vec![city.happens(order.id, event)]);
+        assert_eq!(place(&outcomes[0]), "settling");
+    }
+    let binding = Some((city.world.binding.id, city.world.binding.epoch));
+    assert_eq!(*city.faulty.held_to.lock().expect("not poisoned"), [binding, None, binding]);
 }
 
 #[test]
