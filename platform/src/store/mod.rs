@@ -91,7 +91,7 @@ pub enum Subject {
 /// An idempotency key as its caller scoped it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallerKey {
-    /// Who: `user:<id>`, `adapter:<institution>`, `bureau`.
+    /// Who: `user:<id>`, `channel:<id>`, `adapter:<institution>`, `bureau`.
     pub caller: String,
     /// The key.
     pub key: String,
@@ -422,6 +422,9 @@ pub struct DueAction {
     pub attempts: i64,
 }
 
+/// Writes the first answer of a login, inside the commit that finds or makes it.
+pub type LoginAnswer<'a> = &'a dyn Fn(ChannelUserId) -> Vec<u8>;
+
 /// Decides a batch inside its transaction: one `Some` per want that changes something.
 pub type Decide<'a> = &'a mut dyn FnMut(Vec<Loaded>) -> Vec<Option<Change>>;
 
@@ -719,8 +722,13 @@ pub trait Store: DeskStore {
 
     // — people —
 
-    /// The login of a phone in a channel; made if it is new; an openid replaces the stored one when given.
-    fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError>;
+    /// The login of a phone in a channel, with the caller's first answer in one commit; made if it is new; an openid
+    /// replaces the stored one when given. None, and nothing is changed, if the key was used meanwhile.
+    fn channel_user(
+        &self,
+        row: &ChannelUserRow,
+        answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+    ) -> Result<Option<ChannelUserRow>, StoreError>;
     /// One login.
     fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError>;
     /// Adds a binding with the caller's first answer in one commit; `false` if the key was used meanwhile, or if the

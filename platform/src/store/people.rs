@@ -10,7 +10,7 @@ use schema::seal::{Lookup, Sealed};
 use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{binding, channel_user, person_insurance, visit_card};
 use super::values::{Hash, Id, parsed};
-use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, StoreError, VisitCardRow, answers};
+use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, LoginAnswer, StoreError, VisitCardRow, answers};
 use crate::domain::binding::BindingFacts;
 
 // ——— logins ———
@@ -41,8 +41,19 @@ impl StoredUser {
     }
 }
 
-/// Finds or makes a login. The transaction is the caller's.
-pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
+/// Finds or makes a login and keeps the answer; none (and the caller rolls back) if the key was used before.
+pub(super) fn channel_user(
+    tx: &mut Tx<'_>,
+    row: &ChannelUserRow,
+    answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+) -> Result<Option<ChannelUserRow>, StoreError> {
+    let login = login(tx, row)?;
+    let answer = answer.map(|(key, answer)| (key, answer(login.id)));
+    let answer = answer.as_ref().map(|(key, response)| (*key, response.as_slice()));
+    Ok(answered(tx, row.tenant, answer)?.then_some(login))
+}
+
+fn login(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
     let stored = StoredUser {
         tenant: row.tenant.into(),
         id: row.id.into(),

@@ -17,9 +17,9 @@ use schema::sign::PublicKey;
 use super::conn::{Conn, NotCommitted, NotWritten, Tx};
 use super::{
     BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction,
-    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, PrepayRow, Store, StoreError, Story, TenantRow, Unpublished,
-    VisitCardRow, Want, actions, answers, bills, cash, desk, institutions, ledger, legs, orders, people, postgres,
-    records, refunds, settlements, sqlite, tenants,
+    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, LoginAnswer, PrepayRow, Store, StoreError, Story, TenantRow,
+    Unpublished, VisitCardRow, Want, actions, answers, bills, cash, desk, institutions, ledger, legs, orders, people,
+    postgres, records, refunds, settlements, sqlite, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -531,8 +531,15 @@ impl Store for SqlStore {
         self.read(|conn| institutions::of_tenant(conn, tenant))
     }
 
-    fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
-        self.write(|tx| Ok(people::channel_user(tx, row)?))
+    fn channel_user(
+        &self,
+        row: &ChannelUserRow,
+        answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+    ) -> Result<Option<ChannelUserRow>, StoreError> {
+        self.write_if(|tx| {
+            let login = people::channel_user(tx, row, answer)?;
+            Ok((login.is_some(), login))
+        })
     }
 
     fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError> {
