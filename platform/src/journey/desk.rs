@@ -60,8 +60,8 @@ pub struct Command {
     pub trace_id: Option<String>,
 }
 
-/// Writes the answer that is kept under an idempotency key, inside the commit.
-pub type Render = Arc<dyn Fn(&Order) -> Vec<u8> + Send + Sync>;
+/// Writes the answer that is kept under an idempotency key, inside the commit; none for what need not be kept.
+pub type Render = Arc<dyn Fn(&Outcome) -> Option<Vec<u8>> + Send + Sync>;
 
 /// What is to be decided.
 #[derive(Clone)]
@@ -110,6 +110,8 @@ pub enum Outcome {
     Bill(BillId, bool),
     /// What became of a claim.
     Claimed(ClaimAnswer),
+    /// The refund that was granted.
+    Granted(Box<Refund>),
     /// Done, or had been done before.
     Done,
     /// No.
@@ -390,14 +392,12 @@ impl Desk {
         match decided {
             Ok((mut change, outcome, aftermath)) => {
                 change.answered = command.answers;
-                let outcome = match (&command.key, outcome) {
-                    (Some((key, render)), Outcome::Order(order)) => {
-                        let response = render(&order);
-                        change.first_answer = Some((key.clone(), response.clone()));
-                        Outcome::Answer(response)
-                    }
-                    (_, outcome) => outcome,
+                let answer = command.key.as_ref().and_then(|(key, render)| Some((key.clone(), render(&outcome)?)));
+                let outcome = match &answer {
+                    Some((_, response)) => Outcome::Answer(response.clone()),
+                    None => outcome,
                 };
+                change.first_answer = answer;
                 (Some(change), Decided { outcome, aftermath })
             }
             // A refusal changes nothing and is not kept; but the action it answers is answered.
@@ -463,7 +463,10 @@ impl Desk {
             }
             _ => Brought::default(),
         };
-        self.write(command, seen, decision, loaded, brought)
+        let (change, outcome, aftermath) = self.write(command, seen, decision, loaded, brought)?;
+        let granted = change.refunds.first().filter(|_| matches!(event, Event::RefundAsked(_)));
+        let outcome = granted.map_or(outcome, |refund| Outcome::Granted(Box::new(refund.clone())));
+        Ok((change, outcome, aftermath))
     }
 
     fn refund_event(

@@ -9,6 +9,7 @@
 use chrono::Datelike as _;
 use schema::his::VisitCardBinding;
 use schema::ids::{BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, TenantId};
+use schema::link::Reply;
 use schema::mobile::{BindAsk, BindLevel2Ask, BindingView, LoginAsk};
 use schema::money::Fen;
 use schema::personal::{self, CardNo, CertNo, PersonName, Personal as _, Phone, PsnNo};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{Command, What, china_time};
 use super::job::Job;
-use super::{Ground, Tenant};
+use super::{Ground, Tenant, reply};
 use crate::domain::action::News;
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
 use crate::domain::order::Event;
@@ -750,7 +751,11 @@ pub async fn bind_visit_card(
     tenant: &Tenant,
     institution: &InstitutionCode,
     ask: &VisitCardBinding,
-) -> Result<(), Refusal> {
+    key: CallerKey,
+) -> Result<Reply, Refusal> {
+    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        return reply::kept(&first);
+    }
     let request = BindRequest {
         identity: Identity {
             psn_cert_type: ask.psn_cert_type.clone(),
@@ -780,7 +785,14 @@ pub async fn bind_visit_card(
         bind_no: bound.bind_no,
         created_at_us: ground.clock.now_us(),
     };
-    ground.read(move |store| store.put_visit_card(&row)).await
+    let (kept, response) = (key.clone(), reply::written(&Reply::Done)?);
+    if ground.read(move |store| store.put_visit_card(&row, Some((&kept, &response)))).await? {
+        return Ok(Reply::Done);
+    }
+    match ground.first_answer(tenant.id, &key).await? {
+        Some(first) => reply::kept(&first),
+        None => Err(Refusal::new(Code::Overloaded, "the message was answered meanwhile").after_s(1)),
+    }
 }
 
 // ——— news of money ———

@@ -755,8 +755,9 @@ pub trait Store: DeskStore {
     fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
-    /// Binds a visit card; replaces an older binding of the same card.
-    fn put_visit_card(&self, row: &VisitCardRow) -> Result<(), StoreError>;
+    /// Binds a visit card with the caller's first answer in one commit; replaces an older binding of the same card.
+    /// `false`, and nothing is changed, if the key was used meanwhile.
+    fn put_visit_card(&self, row: &VisitCardRow, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError>;
     /// Finds a visit card.
     fn visit_card(
         &self,
@@ -766,7 +767,7 @@ pub trait Store: DeskStore {
     ) -> Result<Option<VisitCardRow>, StoreError>;
     /// The first answer under a key.
     fn first_answer(&self, tenant: TenantId, key: &CallerKey) -> Result<Option<FirstAnswer>, StoreError>;
-    /// Keeps an answer that no order's commit carries (a bureau notice, a window binding); `false` if there is one.
+    /// Keeps an answer whose effect is many commits (a freeze of every binding of a person); `false` if there is one.
     fn keep_answer(&self, tenant: TenantId, key: &CallerKey, response: &[u8]) -> Result<bool, StoreError>;
 
     // — reading —

@@ -443,7 +443,12 @@ struct StoredCard {
     created_at_us: i64,
 }
 
-pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), StoreError> {
+/// Binds a visit card and keeps the answer; `false` (and the caller rolls back) if the key was used before.
+pub(super) fn put_visit_card(
+    tx: &mut Tx<'_>,
+    row: &VisitCardRow,
+    answer: Option<(&CallerKey, &[u8])>,
+) -> Result<bool, StoreError> {
     let stored = StoredCard {
         tenant: row.tenant.into(),
         institution: row.institution.as_str().to_owned(),
@@ -453,13 +458,13 @@ pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), 
         bind_no: row.bind_no.clone(),
         created_at_us: row.created_at_us,
     };
-    on!(conn, c => diesel::insert_into(visit_card::table)
+    on!(tx, c => diesel::insert_into(visit_card::table)
         .values(&stored)
         .on_conflict((visit_card::tenant, visit_card::institution, visit_card::card))
         .do_update()
         .set(&stored)
         .execute(c))?;
-    Ok(())
+    answered(tx, row.tenant, answer)
 }
 
 pub(super) fn visit_card(

@@ -593,8 +593,11 @@ impl Store for SqlStore {
         self.read(|conn| people::watchers(conn, tenant, certno))
     }
 
-    fn put_visit_card(&self, row: &VisitCardRow) -> Result<(), StoreError> {
-        self.write(|tx| Ok(people::put_visit_card(tx, row)?))
+    fn put_visit_card(&self, row: &VisitCardRow, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError> {
+        self.write_if(|tx| {
+            let put = people::put_visit_card(tx, row, answer)?;
+            Ok((put, put))
+        })
     }
 
     fn visit_card(

@@ -275,6 +275,10 @@ impl World {
         self.key_of(format!("channel:{}", channel()))
     }
 
+    fn message_key(&self, hospital: &InstitutionCode) -> CallerKey {
+        self.key_of(format!("adapter:{hospital}"))
+    }
+
     fn key_of(&self, caller: String) -> CallerKey {
         let mut request = [0; 32];
         self.clock.fill(&mut request);
@@ -551,14 +555,16 @@ pub(super) async fn billed(world: &World, number: usize, hospital: &str) -> (Bil
     let draft =
         world.outside.his.lock().expect("one thread").issue(&catalogue, 7, patient, &Wish::default(), false, now);
     let bill_no = draft.bill_no.clone();
-    let bill = world
+    let (key, code) = (world.message_key(&hospital), hospital.clone());
+    world
         .persist(move |ground, tenant| {
-            let (draft, hospital) = (draft.clone(), hospital.clone());
-            async move { bills::take(&ground, &tenant, &hospital, &draft, None).await }
+            let (draft, hospital, key) = (draft.clone(), code.clone(), key.clone());
+            async move { bills::take(&ground, &tenant, &hospital, &draft, key, None).await }
         })
         .await
         .expect("the hospital's bills are sound");
-    (bill, bill_no)
+    let stored = world.store.bill_by_no(world.tenant, &hospital, &bill_no).expect("readable");
+    (stored.expect("a bill that was taken").bill.facts.id, bill_no)
 }
 
 async fn pay_bill(
@@ -731,11 +737,12 @@ fn meddle(world: &Arc<World>, user: ChannelUserId, binding: BindingId, id: Order
                     .await;
             }
             12..24 => {
+                let hospital: InstitutionCode = HOSPITAL.parse().expect("a code");
+                let key = world.message_key(&hospital);
                 let _ = world
                     .persist(move |ground, tenant| {
-                        let bill_no = bill_no.clone();
-                        let hospital = HOSPITAL.parse().expect("a code");
-                        async move { bills::claim(&ground, tenant.id, &hospital, &bill_no, None).await }
+                        let (bill_no, hospital, key) = (bill_no.clone(), hospital.clone(), key.clone());
+                        async move { bills::claim(&ground, tenant.id, &hospital, &bill_no, key, None).await }
                     })
                     .await;
             }
@@ -762,11 +769,12 @@ async fn give_back(world: &World, order: &Order) {
         replaced_by: None,
         reason: "退药".into(),
     };
+    let key = world.message_key(&order.bill.institution);
+    let hospital = order.bill.institution.clone();
     let _ = world
         .persist(move |ground, tenant| {
-            let ask = ask.clone();
-            let hospital = HOSPITAL.parse().expect("a code");
-            async move { refund::asked(&ground, tenant.id, &hospital, &ask, None).await }
+            let (ask, hospital, key) = (ask.clone(), hospital.clone(), key.clone());
+            async move { refund::asked(&ground, tenant.id, &hospital, &ask, key, None).await }
         })
         .await;
 }

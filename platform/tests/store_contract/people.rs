@@ -203,9 +203,14 @@ pub(crate) fn a_visit_card_is_bound_once(engine: &dyn Engine) {
     };
     let find = || world.store.visit_card(world.tenant, &world.institution, &card.visit_card);
     assert!(find().expect("the store answers").is_none());
-    world.store.put_visit_card(&card).expect("bound");
+    assert_eq!(world.store.put_visit_card(&card, None), Ok(true));
     let newer = VisitCardRow { bind_no: "B-2".into(), ..card.clone() };
-    world.store.put_visit_card(&newer).expect("bound again");
+    let key = world.key("message-1");
+    assert_eq!(world.store.put_visit_card(&newer, Some((&key, b"done"))), Ok(true), "bound again");
+    let kept = world.store.first_answer(world.tenant, &key).expect("the store answers");
+    assert_eq!(kept.map(|kept| kept.response), Some(b"done".to_vec()));
+    let third = VisitCardRow { bind_no: "B-3".into(), ..card.clone() };
+    assert_eq!(world.store.put_visit_card(&third, Some((&key, b"done"))), Ok(false), "the key has an answer");
     let found = find().expect("the store answers").expect("the card");
     assert_eq!((found.bind_no.as_str(), found.psn_name_masked.as_str()), ("B-2", "王**"));
     assert_eq!(found.certno, world.certno());
