@@ -95,6 +95,9 @@ pub enum What {
     ActionDone,
     /// The action named by `answers` is to be tried again at this instant (microseconds UTC).
     Postpone(i64),
+    /// The action named by `answers` is done, and this one of the same order takes its place at this instant
+    /// (microseconds UTC).
+    Instead(OrderId, Box<Action>, i64),
 }
 
 /// What came of it.
@@ -383,6 +386,17 @@ impl Desk {
             What::Refund(_, refund, event) => self.refund_event(command, *refund, event, loaded),
             What::Claim(..) => self.claim(command, loaded),
             What::ActionDone => Ok((Change::default(), Outcome::Done, Aftermath::default())),
+            What::Instead(order, action, due_at_us) => {
+                let action = NewAction {
+                    id: ActionId::from_uuid(self.clock.fresh()),
+                    order: *order,
+                    action: action.as_ref().clone(),
+                    due_at_us: *due_at_us,
+                    started_by: None,
+                    trace_id: command.trace_id.clone(),
+                };
+                Ok((Change { actions: vec![action], ..Change::default() }, Outcome::Done, Aftermath::default()))
+            }
             What::Postpone(due_at_us) => {
                 let change =
                     Change { postponed: command.answers.map(|action| (action, *due_at_us)), ..Change::default() };
@@ -718,7 +732,7 @@ fn want(command: &Command) -> Want {
         What::ByBill(institution, bill_no, _) | What::Claim(institution, bill_no) => {
             (Subject::BillNo(institution.clone(), bill_no.clone()), None)
         }
-        What::ActionDone | What::Postpone(_) => (Subject::Nothing, None),
+        What::ActionDone | What::Postpone(_) | What::Instead(..) => (Subject::Nothing, None),
     };
     Want {
         tenant: command.tenant,
@@ -926,7 +940,7 @@ impl Thread {
             What::Order(order, _) | What::Refund(order, _, _) | What::Open { order, .. } => order.hash(&mut hasher),
             What::TakeBill(bill) => bill.facts.bill_no.hash(&mut hasher),
             What::ByBill(_, bill_no, _) | What::Claim(_, bill_no) => bill_no.hash(&mut hasher),
-            What::ActionDone | What::Postpone(_) => command.event_id.hash(&mut hasher),
+            What::ActionDone | What::Postpone(_) | What::Instead(..) => command.event_id.hash(&mut hasher),
         }
         &self.lanes[usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0)]
     }
