@@ -19,11 +19,14 @@ use platform::clock::Clock as _;
 use platform::domain::order::{Event, Order, State, Undone, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
+use platform::journey::reply;
 use platform::parties::wallet::Account;
 use platform::store::sql::Access;
 use platform::store::sqlite;
-use platform::store::{Commit, Decide, DeskStore, Store, StoreError, Want};
+use platform::store::{CallerKey, Commit, Decide, DeskStore, Store, StoreError, Want};
+use schema::his::ClaimAnswer;
 use schema::ids::{BindingId, EventId, OrderId, ProcessId, TenantId};
+use schema::link::Reply;
 use schema::refusal::Code;
 use store_contract::world::{RULES, World};
 use tempfile::TempDir;
@@ -293,6 +296,49 @@ fn a_decision_that_would_break_an_invariant_suspends_that_one_order_and_nothing_
     if let Outcome::Order(order) = &outcomes[0] {
         assert!(matches!(&order.state, State::Suspended { from, .. } if **from == before.order.state));
     }
+}
+
+/// A change that an institution asks for under the message `id`.
+fn asked(city: &City, id: &str, what: What) -> (CallerKey, Command) {
+    let mut request = [0; 32];
+    request[..id.len()].copy_from_slice(id.as_bytes());
+    let key = CallerKey { caller: "adapter:H44190000001".into(), key: id.into(), request };
+    (key.clone(), Command { key: Some((key, reply::render())), ..city.command(what) })
+}
+
+#[test]
+fn what_an_institution_asks_for_and_its_first_answer_are_one_commit() {
+    let city = City::new();
+    let desk = city.desk();
+    let paid = city.world.completed("B-paid", 1000);
+    let institution = &paid.bill.institution;
+    let refund = RefundAsked { refund_no: Some("R1".into()), amount: None, replaced_by: None, reason: "退药".into() };
+    let claim = |bill_no: &str| What::Claim(institution.clone(), bill_no.into());
+    let asks = [
+        asked(&city, "bill", What::TakeBill(Box::new(city.world.new_bill("B-new", 1000)))),
+        asked(&city, "claim", claim("B-new")),
+        asked(&city, "refund", What::ByBill(institution.clone(), "B-paid".into(), Event::RefundAsked(refund))),
+    ];
+    for (key, ask) in asks {
+        let kept = || city.world.store.first_answer(city.world.tenant, &key).expect("readable");
+        city.faulty.torn.store(true, Ordering::Relaxed);
+        let again = Command { event_id: EventId::from_uuid(city.world.clock.fresh()), ..ask.clone() };
+        let (outcomes, _) = desk.step(vec![again]);
+        assert_eq!((place(&outcomes[0]).as_str(), kept()), ("OUTCOME_UNKNOWN", None), "neither is there");
+        city.faulty.torn.store(false, Ordering::Relaxed);
+
+        let (outcomes, _) = desk.step(vec![ask.clone()]);
+        let Outcome::Answer(first) = &outcomes[0] else { panic!("{}: {outcomes:?}", key.key) };
+        assert_eq!(kept().map(|kept| kept.response).as_ref(), Some(first), "both are");
+        let again = Command { event_id: EventId::from_uuid(city.world.clock.fresh()), ..ask };
+        let (outcomes, _) = desk.step(vec![again]);
+        assert!(matches!(&outcomes[0], Outcome::Repeated(again) if again == first), "{outcomes:?}");
+        assert!(reply::kept(first).is_ok_and(|reply| !matches!(reply, Reply::Refused(_))));
+    }
+    let (key, again) = asked(&city, "again", claim("B-paid"));
+    let (outcomes, _) = desk.step(vec![again]);
+    assert!(matches!(&outcomes[0], Outcome::Claimed(ClaimAnswer::AlreadyPaid { .. })), "{outcomes:?}");
+    assert_eq!(city.world.store.first_answer(city.world.tenant, &key), Ok(None), "it may become another answer");
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub enum Action {
         /// The message of the tell that stayed unanswered.
         told: MessageId,
     },
-    /// Tell the institution what was undone. Repeated until acknowledged.
+    /// Tell the institution what was undone. Repeated until acknowledged; after a refusal with another message.
     TellUndone {
         /// The link message.
         message: MessageId,

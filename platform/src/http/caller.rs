@@ -97,7 +97,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Change<T> {
     }
 }
 
-/// Something a channel asks for before anybody is signed in.
+/// A change that a channel asks for before anybody is signed in.
 pub(super) struct FromChannel<T> {
     /// The channel's tenant.
     pub(super) tenant: Arc<Tenant>,
@@ -105,6 +105,8 @@ pub(super) struct FromChannel<T> {
     pub(super) channel: ChannelId,
     /// For what.
     pub(super) ask: T,
+    /// Under which key.
+    pub(super) key: CallerKey,
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for FromChannel<T> {
@@ -122,8 +124,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for FromChannel<T> {
             let row = found.ok_or_else(|| unauthenticated("no channel has this key"))?;
             let tenant = shared.ground.tenants.get(row.tenant);
             let tenant = tenant.map_err(|_| unauthenticated("the channel's tenant is not served"))?;
-            let ask = faults::read(&body(&request, payload).await?)?;
-            Ok(FromChannel { tenant, channel: row.id, ask })
+            let key = idempotency_key(&request)?;
+            let body = body(&request, payload).await?;
+            let ask = faults::read(&body)?;
+            let request = fingerprint(&tenant, &request, &body);
+            let key = CallerKey { caller: format!("channel:{}", row.id), key, request };
+            Ok(FromChannel { tenant, channel: row.id, ask, key })
         })
     }
 }

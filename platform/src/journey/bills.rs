@@ -1,20 +1,20 @@
 //! A bill comes from its institution; its undo: the window takes it back.
 
 use schema::bill::{BillDraft, Patient};
-use schema::his::{ClaimAnswer, Guidance};
+use schema::his::Guidance;
 use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
+use schema::link::Reply;
 use schema::mobile::BillView;
 use schema::personal::Personal as _;
 use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::Lookup;
 
-use super::desk::{Command, Outcome, What};
+use super::desk::{Command, What};
 use super::patient::{self, Bound, Found};
-use super::people;
-use super::{Ground, Tenant};
+use super::{Ground, Tenant, people, reply};
 use crate::domain::bill::{BillFacts, BillState};
 use crate::parties::words;
-use crate::store::{BillLine, BillRow, NewBill};
+use crate::store::{BillLine, BillRow, CallerKey, NewBill};
 
 /// The purpose under which a bill's whole draft is sealed, and under which its content is recognised.
 const BILL: &str = "bill";
@@ -23,14 +23,14 @@ const LIST_MAX: u32 = 200;
 
 /// Takes a bill. Refuses it with everything that is wrong at once: faults in what it says, a patient who is not who a
 /// binding says, a known number with other content, a bill that was taken back. The same bill again is harmless.
-/// Answers the bill's id.
 pub async fn take(
     ground: &Ground,
     tenant: &Tenant,
     institution: &InstitutionCode,
     draft: &BillDraft,
+    key: CallerKey,
     trace_id: Option<String>,
-) -> Result<BillId, Refusal> {
+) -> Result<Reply, Refusal> {
     let known = ground.institution(tenant.id, institution).await?;
     let mut faults = draft.faults(tenant.line_tolerance_fen);
     if draft.expires_at_us <= ground.clock.now_us() {
@@ -43,7 +43,7 @@ pub async fn take(
     let (tenant_id, code, bill_no) = (tenant.id, known.code.clone(), draft.bill_no.clone());
     let stored = ground.read(move |store| store.bill_by_no(tenant_id, &code, &bill_no)).await?;
     if let Some(row) = stored.as_ref().filter(|row| row.bill.content == content) {
-        return row.bill.facts.may_come_again().map(|()| row.bill.facts.id);
+        return row.bill.facts.may_come_again().map(|()| Reply::Done);
     }
     let Found { patient, contradicted } = patient::find(ground, tenant, &known.code, &draft.patient).await?;
     if patient.is_none() && draft.patient.is_card_only() {
@@ -80,11 +80,7 @@ pub async fn take(
         sealed: tenant.vault.seal(ground.clock.nonce(), BILL, &plain),
         lines: draft.lines.iter().map(BillLine::from).collect(),
     };
-    match ground.desk.ask(command(ground, tenant.id, What::TakeBill(Box::new(bill)), trace_id)).await {
-        Outcome::Bill(id, _) => Ok(id),
-        Outcome::Refused(refusal) => Err(refusal),
-        other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a bill"))),
-    }
+    reply::of(ground.desk.ask(command(ground, tenant.id, What::TakeBill(Box::new(bill)), key, trace_id)).await)
 }
 
 /// Everything that is wrong with a bill as one refusal: what it says, whom it is about, and its number.
@@ -108,19 +104,16 @@ pub async fn claim(
     tenant: TenantId,
     institution: &InstitutionCode,
     bill_no: &str,
+    key: CallerKey,
     trace_id: Option<String>,
-) -> Result<ClaimAnswer, Refusal> {
+) -> Result<Reply, Refusal> {
     let what = What::Claim(institution.clone(), bill_no.to_owned());
-    match ground.desk.ask(command(ground, tenant, what, trace_id)).await {
-        Outcome::Claimed(answer) => Ok(answer),
-        Outcome::Refused(refusal) => Err(refusal),
-        other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a claim"))),
-    }
+    reply::of(ground.desk.ask(command(ground, tenant, what, key, trace_id)).await)
 }
 
-fn command(ground: &Ground, tenant: TenantId, what: What, trace_id: Option<String>) -> Command {
+fn command(ground: &Ground, tenant: TenantId, what: What, key: CallerKey, trace_id: Option<String>) -> Command {
     let event_id = EventId::from_uuid(ground.clock.fresh());
-    Command { tenant, event_id, what, answers: None, key: None, trace_id }
+    Command { tenant, event_id, what, answers: None, key: Some((key, reply::render())), trace_id }
 }
 
 /// The bills a login may see: those of the people bound to it.

@@ -60,8 +60,8 @@ pub struct Command {
     pub trace_id: Option<String>,
 }
 
-/// Writes the answer that is kept under an idempotency key, inside the commit.
-pub type Render = Arc<dyn Fn(&Order) -> Vec<u8> + Send + Sync>;
+/// Writes the answer that is kept under an idempotency key, inside the commit; none for what need not be kept.
+pub type Render = Arc<dyn Fn(&Outcome) -> Option<Vec<u8>> + Send + Sync>;
 
 /// What is to be decided.
 #[derive(Clone)]
@@ -95,6 +95,9 @@ pub enum What {
     ActionDone,
     /// The action named by `answers` is to be tried again at this instant (microseconds UTC).
     Postpone(i64),
+    /// The action named by `answers` is done, and this one of the same order takes its place at this instant
+    /// (microseconds UTC).
+    Instead(OrderId, Box<Action>, i64),
 }
 
 /// What came of it.
@@ -110,6 +113,8 @@ pub enum Outcome {
     Bill(BillId, bool),
     /// What became of a claim.
     Claimed(ClaimAnswer),
+    /// The refund that was granted.
+    Granted(Box<Refund>),
     /// Done, or had been done before.
     Done,
     /// No.
@@ -381,6 +386,17 @@ impl Desk {
             What::Refund(_, refund, event) => self.refund_event(command, *refund, event, loaded),
             What::Claim(..) => self.claim(command, loaded),
             What::ActionDone => Ok((Change::default(), Outcome::Done, Aftermath::default())),
+            What::Instead(order, action, due_at_us) => {
+                let action = NewAction {
+                    id: ActionId::from_uuid(self.clock.fresh()),
+                    order: *order,
+                    action: action.as_ref().clone(),
+                    due_at_us: *due_at_us,
+                    started_by: None,
+                    trace_id: command.trace_id.clone(),
+                };
+                Ok((Change { actions: vec![action], ..Change::default() }, Outcome::Done, Aftermath::default()))
+            }
             What::Postpone(due_at_us) => {
                 let change =
                     Change { postponed: command.answers.map(|action| (action, *due_at_us)), ..Change::default() };
@@ -390,14 +406,12 @@ impl Desk {
         match decided {
             Ok((mut change, outcome, aftermath)) => {
                 change.answered = command.answers;
-                let outcome = match (&command.key, outcome) {
-                    (Some((key, render)), Outcome::Order(order)) => {
-                        let response = render(&order);
-                        change.first_answer = Some((key.clone(), response.clone()));
-                        Outcome::Answer(response)
-                    }
-                    (_, outcome) => outcome,
+                let answer = command.key.as_ref().and_then(|(key, render)| Some((key.clone(), render(&outcome)?)));
+                let outcome = match &answer {
+                    Some((_, response)) => Outcome::Answer(response.clone()),
+                    None => outcome,
                 };
+                change.first_answer = answer;
                 (Some(change), Decided { outcome, aftermath })
             }
             // A refusal changes nothing and is not kept; but the action it answers is answered.
@@ -464,7 +478,10 @@ impl Desk {
             }
             _ => Brought::default(),
         };
-        self.write(command, seen, decision, loaded, brought)
+        let (change, outcome, aftermath) = self.write(command, seen, decision, loaded, brought)?;
+        let granted = change.refunds.first().filter(|_| matches!(event, Event::RefundAsked(_)));
+        let outcome = granted.map_or(outcome, |refund| Outcome::Granted(Box::new(refund.clone())));
+        Ok((change, outcome, aftermath))
     }
 
     fn refund_event(
@@ -716,7 +733,7 @@ fn want(command: &Command) -> Want {
         What::ByBill(institution, bill_no, _) | What::Claim(institution, bill_no) => {
             (Subject::BillNo(institution.clone(), bill_no.clone()), None)
         }
-        What::ActionDone | What::Postpone(_) => (Subject::Nothing, None),
+        What::ActionDone | What::Postpone(_) | What::Instead(..) => (Subject::Nothing, None),
     };
     Want {
         tenant: command.tenant,
@@ -923,7 +940,7 @@ impl Thread {
             What::Order(order, _) | What::Refund(order, _, _) | What::Open { order, .. } => order.hash(&mut hasher),
             What::TakeBill(bill) => bill.facts.bill_no.hash(&mut hasher),
             What::ByBill(_, bill_no, _) | What::Claim(_, bill_no) => bill_no.hash(&mut hasher),
-            What::ActionDone | What::Postpone(_) => command.event_id.hash(&mut hasher),
+            What::ActionDone | What::Postpone(_) | What::Instead(..) => command.event_id.hash(&mut hasher),
         }
         &self.lanes[usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0)]
     }

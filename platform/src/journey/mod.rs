@@ -42,6 +42,7 @@ pub mod perform;
 pub mod price;
 pub mod refund;
 pub mod replace;
+pub mod reply;
 pub mod settle;
 pub mod tell;
 pub mod view;

@@ -9,6 +9,7 @@
 use chrono::Datelike as _;
 use schema::his::VisitCardBinding;
 use schema::ids::{BindingId, ChannelId, ChannelUserId, EventId, InstitutionCode, TenantId};
+use schema::link::Reply;
 use schema::mobile::{BindAsk, BindLevel2Ask, BindingView, LoginAsk};
 use schema::money::Fen;
 use schema::personal::{self, CardNo, CertNo, PersonName, Personal as _, Phone, PsnNo};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{self, Command, Outcome, What, china_time};
 use super::job::Job;
-use super::{Ground, Tenant};
+use super::{Ground, Tenant, reply};
 use crate::domain::action::News;
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
 use crate::domain::order::{Event, Order};
@@ -65,6 +66,10 @@ const PHONE: &str = "phone";
 const CARD: &str = "card_no";
 const DAY_MS: i64 = 86_400_000;
 const MINUTE_MS: i64 = 60_000;
+/// How long the key of a login code is known: as long as the count of the phone's messages, which it protects.
+const LOGIN_KEY_MS: i64 = DAY_MS;
+/// How long a login code may be under way before its request may begin anew. A process may have died with it.
+const LOGIN_CODE_UNDER_WAY_MS: i64 = MINUTE_MS;
 /// How often a person's bindings are looked at again while they keep changing under a freeze.
 const FREEZE_ROUNDS_MAX: usize = 8;
 
@@ -131,7 +136,7 @@ pub fn phone_faults(phone: &Phone) -> Vec<Fault> {
 
 /// Counts one more login code of a channel; refuses beyond what a minute may bring, so that a stolen channel key cannot
 /// flood phones.
-pub async fn pace_channel(ground: &Ground, tenant: &Tenant, channel: ChannelId) -> Result<(), Refusal> {
+async fn pace_channel(ground: &Ground, tenant: &Tenant, channel: ChannelId) -> Result<(), Refusal> {
     let key = format!("login_codes:{channel}");
     let asked = ground.ephemeral.count(tenant.id, &key, MINUTE_MS).await.map_err(unreachable)?;
     if asked.value > ground.settings.limits.login_codes_per_minute {
@@ -140,12 +145,56 @@ pub async fn pace_channel(ground: &Ground, tenant: &Tenant, channel: ChannelId) 
     Ok(())
 }
 
-/// Sends a login code.
-pub async fn send_login_code(ground: &Ground, tenant: &Tenant, phone: &Phone) -> Result<(), Refusal> {
+/// Sends a login code, and none when the request is repeated under its key. The key is kept where the code is: in the
+/// ephemeral store, for a day.
+pub async fn send_login_code(
+    ground: &Ground,
+    tenant: &Tenant,
+    channel: ChannelId,
+    phone: &Phone,
+    key: &CallerKey,
+) -> Result<(), Refusal> {
+    let name = format!("first_answer:{}:{}", key.caller, key.key);
+    if sent_before(ground, tenant, &name, key).await? {
+        return Ok(());
+    }
+    if !ground.ephemeral.first(tenant.id, &name, LOGIN_CODE_UNDER_WAY_MS).await.map_err(unreachable)? {
+        // It may have ended since it was looked for.
+        if sent_before(ground, tenant, &name, key).await? {
+            return Ok(());
+        }
+        return Err(Refusal::new(Code::Overloaded, "the same request is under way").after_s(1));
+    }
+    let sent = send_new_login_code(ground, tenant, channel, phone).await;
+    match &sent {
+        Ok(()) => ground.ephemeral.keep(tenant.id, &name, key.request.to_vec(), LOGIN_KEY_MS).await,
+        // Refused: nothing was done under this key, and it may be tried again.
+        Err(_) => ground.ephemeral.forget(tenant.id, &name).await,
+    }
+    .map_err(unreachable)?;
+    sent
+}
+
+/// Whether a code was sent under this key. Refuses a key that was used with another request.
+async fn sent_before(ground: &Ground, tenant: &Tenant, name: &str, key: &CallerKey) -> Result<bool, Refusal> {
+    match ground.ephemeral.kept(tenant.id, name).await.map_err(unreachable)? {
+        None => Ok(false),
+        Some(request) if request == key.request => Ok(true),
+        Some(_) => Err(Refusal::new(Code::KeyReused, "the key was used with another request")),
+    }
+}
+
+async fn send_new_login_code(
+    ground: &Ground,
+    tenant: &Tenant,
+    channel: ChannelId,
+    phone: &Phone,
+) -> Result<(), Refusal> {
     let faults = phone_faults(phone);
     if !faults.is_empty() {
         return Err(Refusal::faulty(Code::Invalid, faults));
     }
+    pace_channel(ground, tenant, channel).await?;
     count_message(ground, tenant, CodeFor::Login, phone).await?;
     let digits = digits(ground);
     let hash = tenant.vault.lookup("login_code", &format!("{}|{digits}", phone.expose()));
@@ -167,27 +216,60 @@ pub async fn send_login_code(ground: &Ground, tenant: &Tenant, phone: &Phone) ->
     }
 }
 
-/// Logs a phone in.
+/// Who is signed in, and until when: what is kept under a login's key. The token that says so is never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedIn {
+    /// Who.
+    pub user: ChannelUserId,
+    /// Not after: microseconds UTC.
+    pub expires_at_us: i64,
+}
+
+/// Logs a phone in. A code is used once; the request that used it gets its first answer again.
 pub async fn login(
     ground: &Ground,
     tenant: &Tenant,
     channel: ChannelId,
     ask: &LoginAsk,
-) -> Result<ChannelUserRow, Refusal> {
+    key: CallerKey,
+) -> Result<SignedIn, Refusal> {
+    if let Some(first) = signed_in_before(ground, tenant, &key).await? {
+        return Ok(first);
+    }
+    match sign_in(ground, tenant, channel, ask, &key).await {
+        // Its first may have used the code, or the key, while this one was looking.
+        Err(refusal) => signed_in_before(ground, tenant, &key).await?.ok_or(refusal),
+        signed_in => signed_in,
+    }
+}
+
+async fn signed_in_before(ground: &Ground, tenant: &Tenant, key: &CallerKey) -> Result<Option<SignedIn>, Refusal> {
+    let damaged = |error| Refusal::new(Code::Internal, format!("a kept answer does not read back: {error}"));
+    let first = ground.first_answer(tenant.id, key).await?;
+    first.map(|first| serde_json::from_slice(&first).map_err(damaged)).transpose()
+}
+
+async fn sign_in(
+    ground: &Ground,
+    tenant: &Tenant,
+    channel: ChannelId,
+    ask: &LoginAsk,
+    key: &CallerKey,
+) -> Result<SignedIn, Refusal> {
     let phone = phone_lookup(tenant, &ask.phone);
-    let key = format!("login:{}", hex(&phone));
+    let name = format!("login:{}", hex(&phone));
     let wrong = || Refusal::new(Code::LoginCodeWrong, "wrong, expired or never sent");
     let life_ms = ground.settings.limits.login_code_ms;
-    let tries = ground.ephemeral.count(tenant.id, &format!("{key}:tries"), life_ms).await.map_err(unreachable)?;
+    let tries = ground.ephemeral.count(tenant.id, &format!("{name}:tries"), life_ms).await.map_err(unreachable)?;
     if tries.value > ground.settings.limits.code_tries {
         return Err(wrong());
     }
-    let kept = ground.ephemeral.kept(tenant.id, &key).await.map_err(unreachable)?.ok_or_else(wrong)?;
+    let kept = ground.ephemeral.kept(tenant.id, &name).await.map_err(unreachable)?.ok_or_else(wrong)?;
     let offered = tenant.vault.lookup("login_code", &format!("{}|{}", ask.phone.expose(), ask.code.expose()));
     if kept != offered.as_bytes() {
         return Err(wrong());
     }
-    ground.ephemeral.forget(tenant.id, &key).await.map_err(unreachable)?;
+    ground.ephemeral.forget(tenant.id, &name).await.map_err(unreachable)?;
     let seal = |purpose: &str, text: &str| tenant.vault.seal(ground.clock.nonce(), purpose, text.as_bytes());
     let row = ChannelUserRow {
         tenant: tenant.id,
@@ -198,7 +280,13 @@ pub async fn login(
         openid: ask.openid.as_ref().map(|openid| tenant.vault.lookup(super::collect::OPENID, openid.expose())),
         openid_sealed: ask.openid.as_ref().map(|openid| seal(super::collect::OPENID, openid.expose())),
     };
-    ground.read(move |store| store.channel_user(&row)).await
+    let life_us = ground.settings.limits.session_ms.saturating_mul(1000);
+    let expires_at_us = ground.clock.now_us().saturating_add(life_us);
+    let key = key.clone();
+    let answer = move |user| serde_json::to_vec(&SignedIn { user, expires_at_us }).unwrap_or_default();
+    let login = ground.read(move |store| store.channel_user(&row, Some((&key, &answer)))).await?;
+    let login = login.ok_or_else(|| Refusal::new(Code::Overloaded, "the key was used meanwhile").after_s(1))?;
+    Ok(SignedIn { user: login.id, expires_at_us })
 }
 
 // ——— binding ———
@@ -707,7 +795,11 @@ pub async fn bind_visit_card(
     tenant: &Tenant,
     institution: &InstitutionCode,
     ask: &VisitCardBinding,
-) -> Result<(), Refusal> {
+    key: CallerKey,
+) -> Result<Reply, Refusal> {
+    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
+        return reply::kept(&first);
+    }
     let request = BindRequest {
         identity: Identity {
             psn_cert_type: ask.psn_cert_type.clone(),
@@ -737,7 +829,14 @@ pub async fn bind_visit_card(
         bind_no: bound.bind_no,
         created_at_us: ground.clock.now_us(),
     };
-    ground.read(move |store| store.put_visit_card(&row)).await
+    let (kept, response) = (key.clone(), reply::written(&Reply::Done)?);
+    if ground.read(move |store| store.put_visit_card(&row, Some((&kept, &response)))).await? {
+        return Ok(Reply::Done);
+    }
+    match ground.first_answer(tenant.id, &key).await? {
+        Some(first) => reply::kept(&first),
+        None => Err(Refusal::new(Code::Overloaded, "the message was answered meanwhile").after_s(1)),
+    }
 }
 
 // ——— news of money ———

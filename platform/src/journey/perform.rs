@@ -45,7 +45,7 @@ pub async fn perform(ground: &Ground, due: &DueAction, known: Option<Arc<Order>>
         Action::Tell { message } => tell::tell(&job, *message).await?,
         Action::AskTell { message, .. } => tell::ask(&job, *message).await?,
         Action::TellUndone { message, undo_setl_id, cash, carried, whole } => {
-            tell::undone(&job, *message, undo_setl_id.clone(), (*cash, *carried), *whole).await
+            tell::undone(&job, *message, undo_setl_id.as_deref(), (*cash, *carried), *whole).await
         }
         Action::Replace { refund } => replace::open(&job, *refund).await?,
         Action::Resume => replace::resume(&job).await,

@@ -2,16 +2,18 @@
 
 use schema::his::{RefundAsk, RefundView};
 use schema::ids::{EventId, InstitutionCode, RefundId, TenantId};
+use schema::link::Reply;
 use schema::refusal::{Code, Refusal};
 
-use super::Ground;
-use super::desk::{Command, Outcome, What};
+use super::desk::{Command, What};
 use super::job::Job;
+use super::{Ground, reply};
 use crate::domain::bill::BillState;
 use crate::domain::order::{BilledFor, Event, Owner};
 use crate::domain::refund::{Refund, RefundAsked, RefundEvent, RefundState};
 use crate::parties::answer::Answer;
 use crate::parties::wallet::{self, RefundRequest};
+use crate::store::CallerKey;
 
 /// Gives cash back under the refund's own number; the wallet never does so twice.
 pub async fn return_cash(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
@@ -72,16 +74,21 @@ pub fn refund_of(out_refund_no: &str) -> Option<RefundId> {
     out_refund_no.parse().ok()
 }
 
-/// The institution asks for money back. The same number with the same content answers with the present state.
+/// The institution asks for money back. The same number with the same content answers with the present state; the same
+/// message with its first answer.
 pub async fn asked(
     ground: &Ground,
     tenant: TenantId,
     institution: &InstitutionCode,
     ask: &RefundAsk,
+    key: CallerKey,
     trace_id: Option<String>,
-) -> Result<RefundView, Refusal> {
+) -> Result<Reply, Refusal> {
+    if let Some(first) = ground.first_answer(tenant, &key).await? {
+        return reply::kept(&first);
+    }
     if let Some(refund) = by_no(ground, tenant, institution, &ask.refund_no).await? {
-        return known(ground, tenant, &refund, ask).await;
+        return known(ground, tenant, &refund, ask).await.map(Reply::Refund);
     }
     let replaced_by = match &ask.replaced_by {
         Some(remains) => Some(remaining(ground, tenant, institution, &ask.bill_no, remains).await?),
@@ -98,19 +105,13 @@ pub async fn asked(
         event_id: EventId::from_uuid(ground.clock.fresh()),
         what: What::ByBill(institution.clone(), ask.bill_no.clone(), event),
         answers: None,
-        key: None,
+        key: Some((key, reply::render())),
         trace_id,
     };
-    match ground.desk.ask(command).await {
-        Outcome::Order(_) => {}
-        Outcome::Refused(refusal) if refusal.code == Code::NotNow => {
-            return Err(Refusal { code: Code::RefundNotNow, ..refusal });
-        }
-        Outcome::Refused(refusal) => return Err(refusal),
-        other => return Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to a refund"))),
-    }
-    let refund = by_no(ground, tenant, institution, &ask.refund_no).await?;
-    refund.map(|refund| view(&refund)).ok_or_else(|| Refusal::new(Code::Internal, "a granted refund is missing"))
+    reply::of(ground.desk.ask(command).await).map_err(|refusal| match refusal.code {
+        Code::NotNow => Refusal { code: Code::RefundNotNow, ..refusal },
+        _ => refusal,
+    })
 }
 
 /// The bill of what remains: known, open, nobody's yet, and of the same patient.

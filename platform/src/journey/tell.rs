@@ -11,6 +11,7 @@ use super::bills::Hush;
 use super::desk::What;
 use super::job::Job;
 use super::settle::REPLY;
+use crate::domain::action::Action;
 use crate::domain::order::{Event, Insurance, Legs, State};
 use crate::parties::answer::Answer;
 
@@ -64,20 +65,22 @@ async fn booked(job: &Job<'_>, guidance: Guidance) -> Result<Event, Refusal> {
 /// keep the error in sight.
 const UNDONE_REFUSED_AGAIN_US: i64 = 3_600_000_000;
 
-/// Tells what was undone; repeated until acknowledged.
+/// Tells what was undone; repeated until acknowledged. A refusal is kept by the institution's adapter under the message,
+/// so whoever is to look at it again is told in another one.
 pub async fn undone(
     job: &Job<'_>,
     message: MessageId,
-    undo_setl_id: Option<String>,
-    (cash_refunded_fen, cash_carried_fen): (Fen, Fen),
+    undo_setl_id: Option<&str>,
+    (cash, carried): (Fen, Fen),
     whole: bool,
 ) -> What {
+    let undo_setl_id = undo_setl_id.map(str::to_owned);
     let told = ToInstitution::Undone(UndoneTold {
         order_id: job.order.id,
         bill_no: job.order.bill.bill_no.clone(),
-        undo_setl_id,
-        cash_refunded_fen,
-        cash_carried_fen,
+        undo_setl_id: undo_setl_id.clone(),
+        cash_refunded_fen: cash,
+        cash_carried_fen: carried,
         whole,
     });
     match ask_link(job, message, told).await {
@@ -86,7 +89,9 @@ pub async fn undone(
         Answer::Refused(refused) if refused.code == Code::HospitalRefused.as_str() => {
             let (order, institution) = (job.order.id, &job.order.bill.institution);
             tracing::error!(%order, %institution, "the institution refuses to book that a payment is undone");
-            What::Postpone(job.ground.clock.now_us() + UNDONE_REFUSED_AGAIN_US)
+            let message = MessageId::from_uuid(job.ground.clock.fresh());
+            let action = Action::TellUndone { message, undo_setl_id, cash, carried, whole };
+            What::Instead(order, Box::new(action), job.ground.clock.now_us() + UNDONE_REFUSED_AGAIN_US)
         }
         Answer::Done(_) | Answer::Refused(_) | Answer::Unknown(_) => job.again(),
     }

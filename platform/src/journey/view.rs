@@ -6,7 +6,7 @@ use schema::bill::LineResult;
 use schema::his;
 use schema::mobile::{LegState, Mode, OrderView, WalletView};
 
-use super::desk::Render;
+use super::desk::{Outcome, Render};
 use crate::domain::order::{Order, Place, State, Why};
 use crate::domain::refund;
 
@@ -23,7 +23,10 @@ pub struct Beside {
 
 /// The answer to a change: the order as decided at that version, without what only GET adds.
 pub fn render() -> Render {
-    Arc::new(|order| serde_json::to_vec(&payer(order, Beside::default())).unwrap_or_default())
+    Arc::new(|outcome| match outcome {
+        Outcome::Order(order) => serde_json::to_vec(&payer(order, Beside::default())).ok(),
+        _ => None,
+    })
 }
 
 /// The payer's view.

@@ -92,7 +92,7 @@ pub enum Subject {
 /// An idempotency key as its caller scoped it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallerKey {
-    /// Who: `user:<id>`, `adapter:<institution>`, `bureau`.
+    /// Who: `user:<id>`, `channel:<id>`, `adapter:<institution>`, `bureau`.
     pub caller: String,
     /// The key.
     pub key: String,
@@ -423,6 +423,9 @@ pub struct DueAction {
     pub attempts: i64,
 }
 
+/// Writes the first answer of a login, inside the commit that finds or makes it.
+pub type LoginAnswer<'a> = &'a dyn Fn(ChannelUserId) -> Vec<u8>;
+
 /// Decides a batch inside its transaction: one `Some` per want that changes something.
 pub type Decide<'a> = &'a mut dyn FnMut(Vec<Loaded>) -> Vec<Option<Change>>;
 
@@ -741,8 +744,13 @@ pub trait Store: DeskStore {
 
     // — people —
 
-    /// The login of a phone in a channel; made if it is new; an openid replaces the stored one when given.
-    fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError>;
+    /// The login of a phone in a channel, with the caller's first answer in one commit; made if it is new; an openid
+    /// replaces the stored one when given. None, and nothing is changed, if the key was used meanwhile.
+    fn channel_user(
+        &self,
+        row: &ChannelUserRow,
+        answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+    ) -> Result<Option<ChannelUserRow>, StoreError>;
     /// One login.
     fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError>;
     /// Adds a binding with the caller's first answer in one commit; `false` if the key was used meanwhile, or if the
@@ -769,8 +777,9 @@ pub trait Store: DeskStore {
     fn bindings_of_document(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<BindingRow>, StoreError>;
     /// The logins that may see bills of this document number.
     fn watchers(&self, tenant: TenantId, certno: &Lookup) -> Result<Vec<ChannelUserId>, StoreError>;
-    /// Binds a visit card; replaces an older binding of the same card.
-    fn put_visit_card(&self, row: &VisitCardRow) -> Result<(), StoreError>;
+    /// Binds a visit card with the caller's first answer in one commit; replaces an older binding of the same card.
+    /// `false`, and nothing is changed, if the key was used meanwhile.
+    fn put_visit_card(&self, row: &VisitCardRow, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError>;
     /// Finds a visit card.
     fn visit_card(
         &self,
@@ -780,7 +789,7 @@ pub trait Store: DeskStore {
     ) -> Result<Option<VisitCardRow>, StoreError>;
     /// The first answer under a key.
     fn first_answer(&self, tenant: TenantId, key: &CallerKey) -> Result<Option<FirstAnswer>, StoreError>;
-    /// Keeps an answer that no order's commit carries (a bureau notice, a window binding); `false` if there is one.
+    /// Keeps an answer whose effect is many commits (a freeze of every binding of a person); `false` if there is one.
     fn keep_answer(&self, tenant: TenantId, key: &CallerKey, response: &[u8]) -> Result<bool, StoreError>;
 
     // — reading —

@@ -10,7 +10,7 @@ use schema::seal::{Lookup, Sealed};
 use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{binding, channel_user, person_insurance, visit_card};
 use super::values::{Hash, Id, parsed};
-use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, StoreError, VisitCardRow, answers};
+use super::{BindingRow, CallerKey, ChannelUserRow, InsuranceRow, LoginAnswer, StoreError, VisitCardRow, answers};
 use crate::domain::binding::BindingFacts;
 
 // ——— logins ———
@@ -41,8 +41,19 @@ impl StoredUser {
     }
 }
 
-/// Finds or makes a login. The transaction is the caller's.
-pub(super) fn channel_user(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
+/// Finds or makes a login and keeps the answer; none (and the caller rolls back) if the key was used before.
+pub(super) fn channel_user(
+    tx: &mut Tx<'_>,
+    row: &ChannelUserRow,
+    answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+) -> Result<Option<ChannelUserRow>, StoreError> {
+    let login = login(tx, row)?;
+    let answer = answer.map(|(key, answer)| (key, answer(login.id)));
+    let answer = answer.as_ref().map(|(key, response)| (*key, response.as_slice()));
+    Ok(answered(tx, row.tenant, answer)?.then_some(login))
+}
+
+fn login(tx: &mut Tx<'_>, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
     let stored = StoredUser {
         tenant: row.tenant.into(),
         id: row.id.into(),
@@ -432,7 +443,12 @@ struct StoredCard {
     created_at_us: i64,
 }
 
-pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), StoreError> {
+/// Binds a visit card and keeps the answer; `false` (and the caller rolls back) if the key was used before.
+pub(super) fn put_visit_card(
+    tx: &mut Tx<'_>,
+    row: &VisitCardRow,
+    answer: Option<(&CallerKey, &[u8])>,
+) -> Result<bool, StoreError> {
     let stored = StoredCard {
         tenant: row.tenant.into(),
         institution: row.institution.as_str().to_owned(),
@@ -442,13 +458,13 @@ pub(super) fn put_visit_card(conn: &mut Conn, row: &VisitCardRow) -> Result<(), 
         bind_no: row.bind_no.clone(),
         created_at_us: row.created_at_us,
     };
-    on!(conn, c => diesel::insert_into(visit_card::table)
+    on!(tx, c => diesel::insert_into(visit_card::table)
         .values(&stored)
         .on_conflict((visit_card::tenant, visit_card::institution, visit_card::card))
         .do_update()
         .set(&stored)
         .execute(c))?;
-    Ok(())
+    answered(tx, row.tenant, answer)
 }
 
 pub(super) fn visit_card(

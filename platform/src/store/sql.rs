@@ -17,9 +17,9 @@ use schema::sign::PublicKey;
 use super::conn::{Conn, NotCommitted, NotWritten, Tx};
 use super::{
     BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction,
-    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, PrepayRow, Recorded, Store, StoreError, Story, TenantRow,
-    Unpublished, VisitCardRow, Want, actions, answers, bills, cash, desk, duties, institutions, ledger, legs, orders,
-    people, postgres, records, refunds, settlements, sqlite, tenants,
+    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, LoginAnswer, PrepayRow, Recorded, Store, StoreError, Story,
+    TenantRow, Unpublished, VisitCardRow, Want, actions, answers, bills, cash, desk, duties, institutions, ledger,
+    legs, orders, people, postgres, records, refunds, settlements, sqlite, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -547,8 +547,15 @@ impl Store for SqlStore {
         self.read(|conn| institutions::of_tenant(conn, tenant))
     }
 
-    fn channel_user(&self, row: &ChannelUserRow) -> Result<ChannelUserRow, StoreError> {
-        self.write(|tx| Ok(people::channel_user(tx, row)?))
+    fn channel_user(
+        &self,
+        row: &ChannelUserRow,
+        answer: Option<(&CallerKey, LoginAnswer<'_>)>,
+    ) -> Result<Option<ChannelUserRow>, StoreError> {
+        self.write_if(|tx| {
+            let login = people::channel_user(tx, row, answer)?;
+            Ok((login.is_some(), login))
+        })
     }
 
     fn channel_user_by_id(&self, tenant: TenantId, id: ChannelUserId) -> Result<Option<ChannelUserRow>, StoreError> {
@@ -602,8 +609,11 @@ impl Store for SqlStore {
         self.read(|conn| people::watchers(conn, tenant, certno))
     }
 
-    fn put_visit_card(&self, row: &VisitCardRow) -> Result<(), StoreError> {
-        self.write(|tx| Ok(people::put_visit_card(tx, row)?))
+    fn put_visit_card(&self, row: &VisitCardRow, answer: Option<(&CallerKey, &[u8])>) -> Result<bool, StoreError> {
+        self.write_if(|tx| {
+            let put = people::put_visit_card(tx, row, answer)?;
+            Ok((put, put))
+        })
     }
 
     fn visit_card(

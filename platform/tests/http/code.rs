@@ -154,9 +154,8 @@ async fn nobody_keeps_a_payers_codes_away_by_asking_for_login_codes() {
     let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
     let payment = Payment { world: &world, person: &person, order: priced(&mut adapter, &person, "B1").await };
     let ask = || {
-        let request = world.request("POST", "/mobile/v1/login/code");
-        let request = request.header("x-tongfu-channel", &world.cities[0].channel_key);
-        crate::world::hear(request.body(json!({ "phone": PHONE }).to_string()))
+        let (channel, body) = (&world.cities[0].channel_key, json!({ "phone": PHONE }));
+        crate::world::hear(world.at_channel("/mobile/v1/login/code", channel, &world.key(), body))
     };
     ask().await.done(202);
     ask().await.refused_as(Code::RateLimited);

@@ -116,6 +116,24 @@ async fn a_message_id_stands_for_one_ask_and_its_first_answer() {
     assert_eq!(row.bill.facts.state.as_str(), "open", "nothing was done to the other bill");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_id_stands_for_one_bill_too() {
+    let world = World::start().await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let id = adapter.fresh();
+    assert_eq!(adapter.ask_as(id, bill("B1", WANG)).await, Reply::Done);
+    assert_eq!(adapter.ask_as(id, bill("B1", WANG)).await, Reply::Done);
+    let Reply::Refused(problem) = adapter.ask_as(id, bill("B2", WANG)).await else {
+        panic!("another bill under one id")
+    };
+    assert_eq!(problem.code, Code::KeyReused);
+    let claim = ToPlatform::Claim(BillNamed { bill_no: "B1".into() });
+    let Reply::Refused(problem) = adapter.ask_as(id, claim).await else { panic!("another ask under one id") };
+    assert_eq!(problem.code, Code::KeyReused);
+    let city = &world.cities[0];
+    assert!(world.ground.store.bill_by_no(city.id, &city.hospital, "B2").expect("readable").is_none());
+}
+
 pub async fn again(world: &World, city: &crate::world::City) -> Adapter {
     for _ in 0..400 {
         if let Ok(adapter) = Adapter::try_connect(world, city).await {

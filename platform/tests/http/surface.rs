@@ -203,6 +203,20 @@ async fn a_change_needs_a_usable_key_and_a_key_belongs_to_one_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_change_that_a_phone_asks_for_names_its_key() {
+    let world = World::start().await;
+    let person = world.sign_in(0, "13800000001").await;
+    let document = hear(world.request("GET", "/openapi.json")).await.done(200);
+    for (method, path) in phone_routes().iter().filter(|(method, _)| *method != "GET") {
+        let bare = person.request(method, path).header("x-tongfu-channel", &world.cities[0].channel_key);
+        hear(bare.body("{}")).await.refused(400, "IDEMPOTENCY_KEY_MISSING");
+        let told = &document["paths"][path.replace(SOME_ID, "{id}")][method.to_lowercase()]["parameters"];
+        let told = told.as_array().is_some_and(|told| told.iter().any(|told| told["name"] == "Idempotency-Key"));
+        assert!(told, "{method} {path} is said to need one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_id_goes_in_and_comes_out() {
     let world = World::start().await;
     let given = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -222,15 +222,21 @@ async fn call(owner: &Owner<'_>, other: &Other<'_>, method: &str, path: &str) {
 /// A code that was sent for one city's login, or to one phone, opens no other.
 async fn logs_in_with_the_owners_code(owner: &Owner<'_>, other: &Other<'_>) {
     let world = owner.world;
-    let ask = |city: &City, path: &str, body: Value| {
-        let request = world.request("POST", path).header("x-tongfu-channel", &city.channel_key);
-        hear(request.body(body.to_string()))
-    };
+    let ask =
+        |city: &City, path: &str, body: Value| hear(world.at_channel(path, &city.channel_key, &world.key(), body));
     ask(owner.city, "/mobile/v1/login/code", json!({ "phone": PHONE })).await.done(202);
     let code = owner.city.inbox.code(PHONE);
     let login = |phone: &str| json!({ "phone": phone, "code": code, "openid": "openid-x" });
     ask(other.city, "/mobile/v1/login", login(other.phone)).await.refused(401, "LOGIN_CODE_WRONG");
-    ask(owner.city, "/mobile/v1/login", login(PHONE)).await.done(200);
+    let key = world.key();
+    let own = hear(world.at_channel("/mobile/v1/login", &owner.city.channel_key, &key, login(PHONE))).await;
+    own.done(200);
+    // Nor does the key of that login, which is its channel's own.
+    let elsewhere = world.at_channel("/mobile/v1/login", &other.city.channel_key, &key, login(PHONE));
+    match other.is_of_another_city(owner) {
+        true => hear(elsewhere).await.refused(401, "LOGIN_CODE_WRONG"),
+        false => hear(elsewhere).await.done(200),
+    };
 }
 
 /// A wallet that signs for one city pays nothing of another's, and gives nothing of another's back.

@@ -54,6 +54,20 @@ async fn a_bill_with_nothing_but_a_bound_visit_card_finds_the_phone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_visit_card_that_is_bound_again_under_its_message_is_not_asked_about_again() {
+    let world = World::start().await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let id = adapter.fresh();
+    assert_eq!(refused(adapter.ask_as(id, binding(WANG, "wrong")).await).code, Code::CardPasswordWrong);
+    assert_eq!(adapter.ask_as(id, binding(WANG, "right")).await, Reply::Done, "a refusal is not kept");
+    // The card is replaced meanwhile: asked again, the bureau would say no.
+    world.cities[0].bureau.issue_card(WANG.0, "C-new");
+    assert_eq!(adapter.ask_as(id, binding(WANG, "right")).await, Reply::Done, "the first answer");
+    assert_eq!(refused(adapter.ask(binding(WANG, "right")).await).code, Code::CardPasswordWrong);
+    assert_eq!(refused(adapter.ask_as(id, binding(LI, "right")).await).code, Code::KeyReused);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bill_whose_document_is_not_the_visit_cards_is_refused() {
     let world = World::start().await;
     let mut adapter = Adapter::connect(&world, &world.cities[0]).await;

@@ -269,12 +269,21 @@ impl World {
         self.client.request(method, format!("{}{path}", self.url)).timeout(Duration::from_secs(20))
     }
 
+    /// A change that a channel asks for before anybody is signed in.
+    pub fn at_channel(&self, path: &str, channel_key: &str, key: &str, body: Value) -> RequestBuilder {
+        let request = self.request("POST", path).header("x-tongfu-channel", channel_key);
+        request.header("idempotency-key", key).body(body.to_string())
+    }
+
+    /// A fresh idempotency key.
+    pub fn key(&self) -> String {
+        self.ground.clock.fresh().to_string()
+    }
+
     /// Signs a phone in through a city's channel.
     pub async fn sign_in(&self, city: usize, phone: &str) -> Person<'_> {
         let City { channel_key, inbox, .. } = &self.cities[city];
-        let ask = |path: &str, body: Value| {
-            self.request("POST", path).header("x-tongfu-channel", channel_key).body(body.to_string())
-        };
+        let ask = |path: &str, body: Value| self.at_channel(path, channel_key, &self.key(), body);
         hear(ask("/mobile/v1/login/code", json!({ "phone": phone }))).await.done(202);
         let code = inbox.code(phone);
         let login = json!({ "phone": phone, "code": code, "openid": format!("openid-{phone}") });

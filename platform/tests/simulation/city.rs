@@ -18,7 +18,7 @@ use platform::parties::outbound::Outbound;
 use platform::settings;
 use platform::store::sql::SqlStore;
 use platform::store::sqlite;
-use platform::store::{CallerKey, ChannelRow, ChannelUserRow, InstitutionRow, Store, TenantRow, Unpublished};
+use platform::store::{CallerKey, ChannelRow, InstitutionRow, Store, TenantRow, Unpublished};
 use sandbox::bureau::admin::{NewPerson, Registration};
 use sandbox::bureau::seal::Keys;
 use sandbox::bureau::{self, CallerKind, Catalogue, HospLevel, Institution};
@@ -269,9 +269,21 @@ impl World {
     }
 
     pub(super) fn key(&self, user: ChannelUserId) -> CallerKey {
+        self.key_of(format!("user:{user}"))
+    }
+
+    fn channel_key(&self) -> CallerKey {
+        self.key_of(format!("channel:{}", channel()))
+    }
+
+    fn message_key(&self, hospital: &InstitutionCode) -> CallerKey {
+        self.key_of(format!("adapter:{hospital}"))
+    }
+
+    fn key_of(&self, caller: String) -> CallerKey {
         let mut request = [0; 32];
         self.clock.fill(&mut request);
-        CallerKey { caller: format!("user:{user}"), key: self.clock.fresh().to_string(), request }
+        CallerKey { caller, key: self.clock.fresh().to_string(), request }
     }
 }
 
@@ -459,33 +471,21 @@ async fn person(world: &Arc<World>, number: usize) {
     let clock = &world.clock;
     clock.pause(5_000).await;
     let Ok(user) = log_in(world, number).await else { return };
-    let Ok(binding) = bind(world, number, user.id).await else { return };
+    let Ok(binding) = bind(world, number, user).await else { return };
     let bills = 1 + clock.below(2);
     for _ in 0..bills {
         let (bill, bill_no) = billed(world, number, HOSPITAL).await;
-        pay_bill(world, number, user.id, binding, bill, &bill_no).await;
+        pay_bill(world, number, user, binding, bill, &bill_no).await;
     }
 }
 
-pub(super) async fn log_in(world: &World, number: usize) -> Result<ChannelUserRow, Refusal> {
+pub(super) async fn log_in(world: &World, number: usize) -> Result<ChannelUserId, Refusal> {
     let phone = phone(number);
-    let sent = phone.clone();
-    world
-        .persist(move |ground, tenant| {
-            let phone = sent.clone();
-            async move { people::send_login_code(&ground, &tenant, &phone).await }
-        })
-        .await?;
+    send_login_code(world, &phone).await?;
     for _ in 0..20 {
         world.clock.pause(6_000).await;
         let Some(code) = world.outside.newest_code(phone.expose()) else {
-            let sent = phone.clone();
-            let _ = world
-                .persist(move |ground, tenant| {
-                    let phone = sent.clone();
-                    async move { people::send_login_code(&ground, &tenant, &phone).await }
-                })
-                .await;
+            let _ = send_login_code(world, &phone).await;
             continue;
         };
         let ask = LoginAsk {
@@ -493,26 +493,34 @@ pub(super) async fn log_in(world: &World, number: usize) -> Result<ChannelUserRo
             code: OneTimeCode::new(code),
             openid: Some(Openid::new(format!("openid{number}"))),
         };
-        let channel = ChannelId::from_uuid(uuid::Uuid::from_u128(1));
+        let key = world.channel_key();
         let logged_in = world
             .persist(move |ground, tenant| {
-                let ask = ask.clone();
-                async move { people::login(&ground, &tenant, channel, &ask).await }
+                let (ask, key) = (ask.clone(), key.clone());
+                async move { people::login(&ground, &tenant, channel(), &ask, key).await }
             })
             .await;
-        if let Ok(user) = logged_in {
-            return Ok(user);
+        if let Ok(signed_in) = logged_in {
+            return Ok(signed_in.user);
         }
         // The code died with the process that kept it: ask for another.
-        let sent = phone.clone();
-        let _ = world
-            .persist(move |ground, tenant| {
-                let phone = sent.clone();
-                async move { people::send_login_code(&ground, &tenant, &phone).await }
-            })
-            .await;
+        let _ = send_login_code(world, &phone).await;
     }
     Err(Refusal::new(schema::refusal::Code::Internal, "could not log in"))
+}
+
+fn channel() -> ChannelId {
+    ChannelId::from_uuid(uuid::Uuid::from_u128(1))
+}
+
+async fn send_login_code(world: &World, phone: &Phone) -> Result<(), Refusal> {
+    let (phone, key) = (phone.clone(), world.channel_key());
+    world
+        .persist(move |ground, tenant| {
+            let (phone, key) = (phone.clone(), key.clone());
+            async move { people::send_login_code(&ground, &tenant, channel(), &phone, &key).await }
+        })
+        .await
 }
 
 pub(super) async fn bind(world: &World, number: usize, user: ChannelUserId) -> Result<BindingId, Refusal> {
@@ -553,14 +561,16 @@ pub(super) async fn billed(world: &World, number: usize, hospital: &str) -> (Bil
     let draft =
         world.outside.his.lock().expect("one thread").issue(&catalogue, 7, patient, &Wish::default(), false, now);
     let bill_no = draft.bill_no.clone();
-    let bill = world
+    let (key, code) = (world.message_key(&hospital), hospital.clone());
+    world
         .persist(move |ground, tenant| {
-            let (draft, hospital) = (draft.clone(), hospital.clone());
-            async move { bills::take(&ground, &tenant, &hospital, &draft, None).await }
+            let (draft, hospital, key) = (draft.clone(), code.clone(), key.clone());
+            async move { bills::take(&ground, &tenant, &hospital, &draft, key, None).await }
         })
         .await
         .expect("the hospital's bills are sound");
-    (bill, bill_no)
+    let stored = world.store.bill_by_no(world.tenant, &hospital, &bill_no).expect("readable");
+    (stored.expect("a bill that was taken").bill.facts.id, bill_no)
 }
 
 async fn pay_bill(
@@ -733,11 +743,12 @@ fn meddle(world: &Arc<World>, user: ChannelUserId, binding: BindingId, id: Order
                     .await;
             }
             12..24 => {
+                let hospital: InstitutionCode = HOSPITAL.parse().expect("a code");
+                let key = world.message_key(&hospital);
                 let _ = world
                     .persist(move |ground, tenant| {
-                        let bill_no = bill_no.clone();
-                        let hospital = HOSPITAL.parse().expect("a code");
-                        async move { bills::claim(&ground, tenant.id, &hospital, &bill_no, None).await }
+                        let (bill_no, hospital, key) = (bill_no.clone(), hospital.clone(), key.clone());
+                        async move { bills::claim(&ground, tenant.id, &hospital, &bill_no, key, None).await }
                     })
                     .await;
             }
@@ -766,11 +777,12 @@ async fn give_back(world: &World, order: &Order) {
         replaced_by: remains,
         reason: "退药".into(),
     };
+    let key = world.message_key(&order.bill.institution);
+    let hospital = order.bill.institution.clone();
     let _ = world
         .persist(move |ground, tenant| {
-            let ask = ask.clone();
-            let hospital = HOSPITAL.parse().expect("a code");
-            async move { refund::asked(&ground, tenant.id, &hospital, &ask, None).await }
+            let (ask, hospital, key) = (ask.clone(), hospital.clone(), key.clone());
+            async move { refund::asked(&ground, tenant.id, &hospital, &ask, key, None).await }
         })
         .await;
 }

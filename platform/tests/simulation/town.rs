@@ -47,7 +47,7 @@ impl Town {
         world.store.put_institution(&quiet).expect("an institution");
         let world = Arc::new(world);
         *world.process.lock().expect("one thread") = Some(Process::start(&world).await);
-        let user = city::log_in(&world, 0).await.expect("a login").id;
+        let user = city::log_in(&world, 0).await.expect("a login");
         city::bind(&world, 0, user).await.expect("a binding");
         let mut bills = Vec::new();
         for hospital in hospitals {

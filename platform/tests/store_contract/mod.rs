@@ -60,6 +60,7 @@ macro_rules! every_promise {
             people {
                 set_up_reads_back
                 a_login_is_found_again
+                a_login_and_its_first_answer_are_one_commit
                 a_binding_is_guarded_by_its_epoch
                 a_document_has_one_live_binding_per_login
                 a_binding_and_its_answer_stand_or_fall_together

@@ -41,14 +41,36 @@ pub(crate) fn a_login_is_found_again(engine: &dyn Engine) {
         openid_sealed: Some(world.seal("openid", "o-2")),
         ..world.user_row()
     };
-    let known = world.store.channel_user(&again).expect("the login");
+    let known = world.store.channel_user(&again, None).expect("the store answers").expect("the login");
     assert_eq!(known.id, world.user, "the phone has one login per channel");
     assert_eq!((known.openid, &known.openid_sealed), (again.openid, &again.openid_sealed));
-    let unchanged = world.store.channel_user(&ChannelUserRow { openid: None, openid_sealed: None, ..again.clone() });
-    assert_eq!(unchanged.expect("the login").openid_sealed, again.openid_sealed);
+    let without = ChannelUserRow { openid: None, openid_sealed: None, ..again.clone() };
+    let unchanged = world.store.channel_user(&without, None).expect("the store answers").expect("the login");
+    assert_eq!(unchanged.openid_sealed, again.openid_sealed);
     let by_id = world.store.channel_user_by_id(world.tenant, world.user).expect("the store answers");
     assert_eq!(by_id.map(|row| row.openid_sealed), Some(again.openid_sealed));
     assert!(world.store.channel_user_by_id(world.tenant, again.id).expect("the store answers").is_none());
+}
+
+pub(crate) fn a_login_and_its_first_answer_are_one_commit(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let key = world.key("login-1");
+    let row = |openid: &str| ChannelUserRow {
+        id: ChannelUserId::from_uuid(world.clock.fresh()),
+        openid: Some(world.vault.lookup("openid", openid)),
+        openid_sealed: Some(world.seal("openid", openid)),
+        ..world.user_row()
+    };
+    let answer = |user: ChannelUserId| user.to_string().into_bytes();
+    let first = row("o-2");
+    let login = world.store.channel_user(&first, Some((&key, &answer))).expect("the store answers");
+    assert_eq!(login.map(|login| login.id), Some(world.user));
+    let kept = world.store.first_answer(world.tenant, &key).expect("the store answers").expect("the answer");
+    assert_eq!(kept.response, world.user.to_string().into_bytes(), "it is written of the login that was found");
+    let second = world.store.channel_user(&row("o-3"), Some((&key, &answer))).expect("the store answers");
+    assert!(second.is_none(), "the key has an answer");
+    let stored = world.store.channel_user_by_id(world.tenant, world.user).expect("the store answers");
+    assert_eq!(stored.and_then(|row| row.openid), first.openid, "and nothing else was changed under it");
 }
 
 fn at(epoch: i64, frozen: bool, row: &BindingRow) -> BindingRow {
@@ -150,7 +172,7 @@ pub(crate) fn bindings_are_found_by_login_person_and_document(engine: &dyn Engin
         phone: world.vault.lookup("phone", "13900005678"),
         ..world.user_row()
     };
-    world.store.channel_user(&mother).expect("a login");
+    world.store.channel_user(&mother, None).expect("a login");
     let mut hers = world.binding_row();
     hers.facts.id = BindingId::from_uuid(world.clock.fresh());
     hers.channel_user = mother.id;
@@ -181,9 +203,14 @@ pub(crate) fn a_visit_card_is_bound_once(engine: &dyn Engine) {
     };
     let find = || world.store.visit_card(world.tenant, &world.institution, &card.visit_card);
     assert!(find().expect("the store answers").is_none());
-    world.store.put_visit_card(&card).expect("bound");
+    assert_eq!(world.store.put_visit_card(&card, None), Ok(true));
     let newer = VisitCardRow { bind_no: "B-2".into(), ..card.clone() };
-    world.store.put_visit_card(&newer).expect("bound again");
+    let key = world.key("message-1");
+    assert_eq!(world.store.put_visit_card(&newer, Some((&key, b"done"))), Ok(true), "bound again");
+    let kept = world.store.first_answer(world.tenant, &key).expect("the store answers");
+    assert_eq!(kept.map(|kept| kept.response), Some(b"done".to_vec()));
+    let third = VisitCardRow { bind_no: "B-3".into(), ..card.clone() };
+    assert_eq!(world.store.put_visit_card(&third, Some((&key, b"done"))), Ok(false), "the key has an answer");
     let found = find().expect("the store answers").expect("the card");
     assert_eq!((found.bind_no.as_str(), found.psn_name_masked.as_str()), ("B-2", "王**"));
     assert_eq!(found.certno, world.certno());

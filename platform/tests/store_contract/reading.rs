@@ -208,7 +208,7 @@ pub(crate) fn a_wallet_is_asked_for_the_payer_of_that_moment(engine: &dyn Engine
         openid_sealed: Some(world.seal("openid", "o-2")),
         ..world.user_row()
     };
-    world.store.channel_user(&elsewhere).expect("logged in from another account");
+    world.store.channel_user(&elsewhere, None).expect("logged in from another account");
     let mut asked_again = world.decide(order.id, &Event::WalletNotPaid);
     asked_again.prepay = Some(NewPrepay { amount: Fen::new(151), ..row.asked });
     assert_eq!(world.commit_one(asked_again), Written::Done);

@@ -87,7 +87,7 @@ impl World {
         world.store.add_tenant(&world.tenant_row()).expect("a tenant");
         world.store.add_channel(&world.channel_row()).expect("a channel");
         world.store.put_institution(&world.institution_row()).expect("an institution");
-        world.store.channel_user(&world.user_row()).expect("a login");
+        world.store.channel_user(&world.user_row(), None).expect("a login");
         assert_eq!(world.store.add_binding(&world.binding_row(), None), Ok(true));
         world
     }

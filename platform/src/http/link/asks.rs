@@ -1,12 +1,12 @@
-//! What an adapter asks of the platform, each answered by one journey. An ask that is repeated under its message id gets
-//! the first answer, and the id with another ask is refused. A bill needs no such key: its number and its content are
-//! compared in the commit that takes it. What is asked for under a new id goes by the institution's own numbers.
+//! What an adapter asks of the platform, each answered by one journey. A change that is repeated under its message id gets
+//! the first answer, which its own commit has kept, and the id with another ask is refused. What is asked for under a new
+//! id goes by the institution's own numbers.
 
 use std::sync::Arc;
 
 use chrono::{NaiveDate, NaiveTime};
 use schema::bill::BillDraft;
-use schema::his::{self, ClaimAnswer};
+use schema::his;
 use schema::ids::InstitutionCode;
 use schema::link::{BillNamed, Frame, Reply, ToPlatform};
 use schema::refusal::{Code, Fault, Refusal};
@@ -27,60 +27,26 @@ pub(super) struct Asker {
 impl Asker {
     /// Answers the ask that a frame brought.
     pub(super) async fn answer(&self, frame: &Frame, ask: ToPlatform, trace_id: &str) -> Result<Reply, Refusal> {
-        let changes = matches!(
-            ask,
-            ToPlatform::Withdraw(_) | ToPlatform::Claim(_) | ToPlatform::Refund(_) | ToPlatform::BindVisitCard(_)
-        );
-        if !changes {
-            return self.act(ask, trace_id).await;
-        }
-        let key = CallerKey {
-            caller: format!("adapter:{}", self.institution),
-            key: frame.id.to_string(),
-            request: self.tenant.vault.lookup("request", frame.payload.0.as_bytes()).to_bytes(),
-        };
-        if let Some(first) = self.ground.first_answer(self.tenant.id, &key).await? {
-            return serde_json::from_slice(&first)
-                .map_err(|error| Refusal::new(Code::Internal, format!("a kept answer does not read back: {error}")));
-        }
-        let reply = self.act(ask, trace_id).await?;
-        // "In progress" and "already paid" have changed nothing: asked again, they may have become another answer.
-        if !matches!(reply, Reply::Claimed(ClaimAnswer::InProgress { .. } | ClaimAnswer::AlreadyPaid { .. })) {
-            self.keep(key, &reply).await;
-        }
-        Ok(reply)
-    }
-
-    /// The effect is durable by now; where its answer cannot be kept, a repeat finds the effect by its number.
-    async fn keep(&self, key: CallerKey, reply: &Reply) {
-        let tenant = self.tenant.id;
-        let Ok(response) = serde_json::to_vec(reply) else { return };
-        let kept = self.ground.read(move |store| store.keep_answer(tenant, &key, &response)).await;
-        if let Err(refusal) = kept {
-            tracing::warn!(%refusal, institution = %self.institution, "an answer could not be kept for repeats");
-        }
-    }
-
-    async fn act(&self, ask: ToPlatform, trace_id: &str) -> Result<Reply, Refusal> {
         let Asker { ground, tenant, institution } = self;
         let trace_id = Some(trace_id.to_owned());
+        let key = CallerKey {
+            caller: format!("adapter:{institution}"),
+            key: frame.id.to_string(),
+            request: tenant.vault.lookup("request", frame.payload.0.as_bytes()).to_bytes(),
+        };
         match ask {
-            ToPlatform::Bill(draft) => {
-                bills::take(ground, tenant, institution, &draft, trace_id).await.map(|_| Reply::Done)
-            }
+            ToPlatform::Bill(draft) => bills::take(ground, tenant, institution, &draft, key, trace_id).await,
             ToPlatform::Withdraw(bill) | ToPlatform::Claim(bill) => {
-                bills::claim(ground, tenant.id, institution, &bill.bill_no, trace_id).await.map(Reply::Claimed)
+                bills::claim(ground, tenant.id, institution, &bill.bill_no, key, trace_id).await
             }
             ToPlatform::Refund(ask) => {
                 let hush = bills::Hush::of_number(ground, tenant, institution, &ask.bill_no).await?;
                 let ask = his::RefundAsk { reason: hush.sentence(&ask.reason), ..ask };
-                refund::asked(ground, tenant.id, institution, &ask, trace_id).await.map(Reply::Refund)
+                refund::asked(ground, tenant.id, institution, &ask, key, trace_id).await
             }
+            ToPlatform::BindVisitCard(card) => people::bind_visit_card(ground, tenant, institution, &card, key).await,
             ToPlatform::OrderQuery(bill) => self.order(bill).await,
             ToPlatform::DayList(day) => self.day(&day).await,
-            ToPlatform::BindVisitCard(card) => {
-                people::bind_visit_card(ground, tenant, institution, &card).await.map(|()| Reply::Done)
-            }
         }
     }
 
