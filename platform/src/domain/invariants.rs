@@ -39,7 +39,7 @@ invariants! {
     OneOrderPerPerson = "PAY-4", "An insured person has at most one insured order between Settling and Paid or Closed.";
     BureauNet = "PAY-5", "What the bureau owes for an order by its postings is its settlements without the undone ones, and what its state says stands.";
     WalletNet = "PAY-6", "What the wallet owes for an order by its postings is the cash that came in without what went back, and what its state and refunds say is held.";
-    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid for it, and no payment gives back more than itself.";
+    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid for it, and no payment gives back more than itself, over the whole chain of replacements.";
     InsuranceBeforeCash = "PAY-8", "An order with an insurance leg takes cash only behind a settlement, and once that is undone the cash is only on its way back.";
     NumberedWithoutGaps = "PAY-9", "An order's records are numbered from 1 to its version without gaps.";
     ClosedHoldsNothing = "PAY-10", "A closed order holds no insurance and no cash but stray cash on its way back.";
@@ -93,6 +93,8 @@ pub struct Books<'a> {
     pub order: &'a Order,
     /// Its refunds.
     pub refunds: &'a [Refund],
+    /// The refunds of the orders that replace it, one after another: their cash comes out of its payment.
+    pub further_refunds: &'a [Refund],
     /// All its postings.
     pub postings: &'a [Posting],
     /// Its settlements.
@@ -146,7 +148,7 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if gives_back_too_much(order, books.refunds) {
         broken(Invariant::RefundsWithinPaid, format!("refunded {:?}, refunding {:?}", order.refunded, order.refunding));
     }
-    for leg in books.cash.iter().filter(|leg| returns_too_much(leg, books.refunds)) {
+    for leg in books.cash.iter().filter(|leg| returns_too_much(leg, books)) {
         broken(Invariant::RefundsWithinPaid, format!("{} gives back more than {:?}", leg.transaction_id, leg.amount));
     }
     if !insurance_before_cash(order) || books_cash_on_nothing(books) {
@@ -253,8 +255,9 @@ fn gives_back_too_much(order: &Order, refunds: &[Refund]) -> bool {
     order.refunded.is_negative() || order.refunding.is_negative() || !within(granted) || !within(said)
 }
 
-fn returns_too_much(leg: &CashLeg, refunds: &[Refund]) -> bool {
-    let back = refunds.iter().filter(|refund| !refused(refund)).filter_map(|refund| refund.cash.as_ref());
+fn returns_too_much(leg: &CashLeg, books: &Books<'_>) -> bool {
+    let chain = books.refunds.iter().chain(books.further_refunds);
+    let back = chain.filter(|refund| !refused(refund)).filter_map(|refund| refund.cash.as_ref());
     let of_this = back.filter(|cash| cash.taken.transaction_id == leg.transaction_id);
     !Fen::sum(of_this.map(|cash| cash.amount)).is_ok_and(|sum| sum <= leg.amount)
 }

@@ -1,6 +1,6 @@
 //! Postings, and the proof that the books are sound.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Text};
@@ -16,6 +16,7 @@ use super::{LedgerSums, OrderWrite, StoreError, cash, orders, records, refunds, 
 use crate::domain::invariants::{self, Books, Invariant, Violation};
 use crate::domain::order::{Order, Why};
 use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
+use crate::domain::refund::{Refund, RefundState};
 
 batched! {
     /// A line of a decision.
@@ -148,6 +149,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         for refund in refunds::of_orders(conn, tenant, from, to)? {
             given_back.entry(refund.order).or_default().push(refund);
         }
+        let mut further = along_the_chain(conn, tenant, given_back.values().flatten())?;
         let mut insurance: HashMap<OrderId, Vec<_>> = HashMap::new();
         for (order, leg) in settlements::legs(conn, tenant, from, to)? {
             insurance.entry(order).or_default().push(leg);
@@ -172,6 +174,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             sums.violations.extend(invariants::check(&Books {
                 order,
                 refunds: &given_back.remove(&order.id).unwrap_or_default(),
+                further_refunds: &further.remove(&order.id).unwrap_or_default(),
                 postings: &postings,
                 insurance: &insurance.remove(&order.id).unwrap_or_default(),
                 cash: &taken.remove(&order.id).unwrap_or_default(),
@@ -199,6 +202,34 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         });
     }
     Ok(sums)
+}
+
+/// The refunds of whatever replaces the orders of these refunds, by the order at the beginning of each chain: a
+/// replacement gives back out of the payment of the order it replaces, and may be replaced itself.
+fn along_the_chain<'a>(
+    conn: &mut Conn,
+    tenant: TenantId,
+    refunds: impl Iterator<Item = &'a Refund>,
+) -> Result<HashMap<OrderId, Vec<Refund>>, StoreError> {
+    let mut further: HashMap<OrderId, Vec<Refund>> = HashMap::new();
+    let mut seen = HashSet::new();
+    let replaced = |refund: &Refund| !matches!(refund.state, RefundState::Refused { .. });
+    let link = |refund: &Refund| refund.replacement().filter(|_| replaced(refund));
+    let mut links: Vec<(OrderId, OrderId)> = refunds.filter_map(|refund| Some((refund.order, link(refund)?))).collect();
+    while !links.is_empty() {
+        // Books that are broken may go round in a circle.
+        links.retain(|step| seen.insert(*step));
+        let replacements: Vec<OrderId> = links.iter().map(|(_, replacement)| *replacement).collect();
+        let found = refunds::of_many(conn, tenant, &replacements)?;
+        let mut next = Vec::new();
+        for (first, replacement) in links {
+            let of = found.get(&replacement).cloned().unwrap_or_default();
+            next.extend(of.iter().filter_map(link).map(|replacement| (first, replacement)));
+            further.entry(first).or_default().extend(of);
+        }
+        links = next;
+    }
+    Ok(further)
 }
 
 /// PAY-2: the lines of every single commit balance, not only those of the order as a whole.

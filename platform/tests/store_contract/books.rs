@@ -4,9 +4,9 @@ use platform::clock::Clock as _;
 use platform::domain::invariants::Invariant;
 use platform::domain::order::{Event, Insurance, Legs, State};
 use platform::domain::posting::{Account, Posting};
-use platform::domain::refund::{Refund, RefundKind};
+use platform::domain::refund::{CashBack, Refund, RefundKind, RefundState};
 use platform::store::{Change, OrderWrite, Written};
-use schema::ids::OrderId;
+use schema::ids::{OrderId, RefundId};
 use schema::money::Fen;
 
 use super::Engine;
@@ -193,6 +193,35 @@ const BREAKS: &[(Invariant, &str, Break)] = &[
             cash.amount = Fen::new(151);
         }
         change
+    }),
+    (Invariant::RefundsWithinPaid, "a payment that gives back too much with its replacement", |world| {
+        let order = world.completed("B", 1000);
+        let rest = world.open(world.bill("B-rest", 500), false);
+        world.step(rest.id, &world.price(false, 500));
+        let rest = world.step(rest.id, &Event::Authorised { offered: None });
+        let rest = world.step(rest.id, &Event::WalletPaid(world.taken(&rest, "T-rest")));
+        // The first 150 in cash are shared: 75 go back, 75 are carried over; but the replacement gives 76 of them back.
+        let mut replaced = world.decide(order.id, &world.whole_refund());
+        let refund = &mut replaced.refunds[0];
+        refund.id = RefundId::from_uuid(rest.id.uuid());
+        (refund.kind, refund.replaced_by) = (RefundKind::Replace, Some(rest.bill.clone()));
+        let cash = refund.cash.as_mut().expect("cash");
+        cash.amount = Fen::new(75);
+        let taken = cash.taken.clone();
+        assert_eq!(world.commit_one(replaced), Written::Done);
+        let carried = Refund {
+            id: RefundId::from_uuid(world.clock.fresh()),
+            order: rest.id,
+            refund_no: None,
+            kind: RefundKind::Part,
+            amount: Fen::new(76),
+            settled: None,
+            cash: Some(CashBack { taken, amount: Fen::new(76) }),
+            replaced_by: None,
+            state: RefundState::ReturningCash,
+            ..world.store.story(order.id).expect("readable").expect("there").refunds[0].clone()
+        };
+        Change { refunds: vec![carried], ..Change::default() }
     }),
     (Invariant::InsuranceBeforeCash, "cash that stays although its settlement is undone", |world| {
         let order = world.collecting("B", 1000);
