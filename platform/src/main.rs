@@ -206,6 +206,12 @@ enum InstitutionCommand {
 enum LedgerCommand {
     /// 核对全部账务不变量 / check every invariant over everything stored; exit 1 if one is broken
     Verify,
+    /// 各科目余额：已汇总与未汇总 / every account's balance: what is rolled up, and the rest
+    Balances {
+        /// 统筹区，缺省为全部 / tenant; all of them if none is named
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -331,6 +337,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Channel(command) => channel(cli, &settings, command),
         Command::Institution(command) => institution(cli, &settings, command),
         Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
+        Command::Ledger(LedgerCommand::Balances { tenant }) => balances(cli, &settings, *tenant),
         Command::Order(command) => order(cli, &settings, command),
         Command::Refund(RefundCommand::List { state, most }) => refunds(cli, &settings, state.as_deref(), *most),
         Command::States { .. } => Ok(ExitCode::SUCCESS),
@@ -580,6 +587,27 @@ fn verify(cli: &Cli, settings: &Settings) -> Result<ExitCode, Failure> {
         &json!({ "balanced": balanced, "faults": faults, "orders": orders, "fund_fen": fund_fen, "accounts": accounts }),
     )?;
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn balances(cli: &Cli, settings: &Settings, only: Option<TenantId>) -> Result<ExitCode, Failure> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    if let Some(tenant) = only {
+        known_tenant(&store, tenant)?;
+    }
+    let mut rows = Vec::new();
+    for tenant in store.tenants().map_err(said)?.into_iter().filter(|row| only.is_none_or(|only| row.id == only)) {
+        for row in store.balances(tenant.id).map_err(said)? {
+            rows.push(json!({
+                "tenant_id": tenant.id,
+                "account": row.account,
+                "balance_fen": row.rolled_up.plus(row.rest).map_err(said)?,
+                "rolled_up_fen": row.rolled_up,
+                "through": row.through.map(|date| date.to_string()),
+                "rest_fen": row.rest,
+            }));
+        }
+    }
+    answer(cli, &json!(rows))
 }
 
 fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, Failure> {

@@ -1,14 +1,15 @@
 //! What must hold of the books at any moment: one sentence and one check each. Tests, the simulation,
 //! `platform ledger verify` and the metrics all ask the same functions, so a night alert names a sentence of this page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use schema::ids::TenantId;
 use schema::money::{Fen, Overflow};
 use schema::split::Split;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Legs, Order, State};
-use super::posting::{Account, Posting};
+use super::posting::{Account, ByDate, Posting};
 use super::refund::{Refund, RefundKind, RefundState};
 
 macro_rules! invariants {
@@ -45,6 +46,7 @@ invariants! {
     ClosedHoldsNothing = "PAY-10", "A closed order holds no insurance and no cash but stray cash on its way back.";
     PaidAsSeen = "PAY-11", "Nobody pays other than what they authorised: neither of an account nor in cash.";
     DatedByItsLegs = "PAY-12", "Every posting has the accounting date of its counterparty's leg: a settlement's, its undo's, a payment's or a return's.";
+    BalancesAreSums = "PAY-13", "A balance is the sum of the postings that are marked as rolled up into it.";
 }
 
 /// A sentence that does not hold, and of what.
@@ -52,7 +54,7 @@ invariants! {
 pub struct Violation {
     /// Which.
     pub invariant: Invariant,
-    /// Of what: an order's id, never a person.
+    /// Of what: an order's id or a tenant's, never a person.
     pub of: String,
     /// What was found.
     pub found: String,
@@ -171,6 +173,26 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
         broken(Invariant::DatedByItsLegs, found);
     }
     violations
+}
+
+/// PAY-13 of one tenant: what its balances say, and what the postings that are marked as rolled up sum to.
+pub fn balances_are_sums(tenant: TenantId, balances: &ByDate, marked: &ByDate) -> Vec<Violation> {
+    let keys: BTreeSet<_> = balances.keys().chain(marked.keys()).collect();
+    let amount = |sums: &ByDate, key| sums.get(key).copied().unwrap_or(Fen::ZERO);
+    keys.into_iter()
+        .filter(|key| amount(balances, key) != amount(marked, key))
+        .map(|key| Violation {
+            invariant: Invariant::BalancesAreSums,
+            of: tenant.to_string(),
+            found: format!(
+                "{} of {}: balance {:?}, postings {:?}",
+                key.0,
+                key.1,
+                amount(balances, key),
+                amount(marked, key)
+            ),
+        })
+        .collect()
 }
 
 /// The first sentence that a decision would break by itself: what the order would be, and what would be posted with

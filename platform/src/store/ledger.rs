@@ -12,10 +12,10 @@ use super::batch::{all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::posting;
 use super::values::{Id, parsed};
-use super::{LedgerSums, OrderWrite, StoreError, cash, orders, records, refunds, settlements};
+use super::{LedgerSums, OrderWrite, StoreError, balances, cash, orders, records, refunds, settlements};
 use crate::domain::invariants::{self, Books, Invariant, Violation};
 use crate::domain::order::{Order, Why};
-use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
+use crate::domain::posting::{Account, ByDate, Fund, Posting, sums_to_zero};
 use crate::domain::refund::{Refund, RefundState};
 
 batched! {
@@ -91,26 +91,31 @@ struct Stored {
     account: String,
     amount: i64,
     counterparty_at_us: i64,
+    rolled_up: bool,
+}
+
+/// A line of an order.
+struct Line {
+    order: OrderId,
+    event: EventId,
+    posting: Posting,
+    rolled_up: bool,
 }
 
 impl Stored {
-    fn read(self) -> Result<(OrderId, EventId, Posting), StoreError> {
-        let line = Posting {
+    fn read(self) -> Result<Line, StoreError> {
+        let posting = Posting {
             account: account(&self.account)?,
             amount: Fen::new(self.amount),
             counterparty_at_us: self.counterparty_at_us,
         };
-        Ok((self.order_id.into(), self.event_id.into(), line))
+        let (order, event) = (self.order_id.into(), self.event_id.into());
+        Ok(Line { order, event, posting, rolled_up: self.rolled_up })
     }
 }
 
 /// The postings of an id range of orders, each order's oldest first.
-fn of_orders(
-    conn: &mut Conn,
-    tenant: TenantId,
-    from: OrderId,
-    to: OrderId,
-) -> Result<Vec<(OrderId, EventId, Posting)>, StoreError> {
+fn of_orders(conn: &mut Conn, tenant: TenantId, from: OrderId, to: OrderId) -> Result<Vec<Line>, StoreError> {
     let rows = on!(conn, c => posting::table
         .filter(posting::tenant.eq(Id::from(tenant)))
         .filter(posting::order_id.between(Id::from(from), Id::from(to)))
@@ -122,7 +127,7 @@ fn of_orders(
 
 /// An order's postings, oldest first.
 pub(super) fn of_order(conn: &mut Conn, tenant: TenantId, order: OrderId) -> Result<Vec<Posting>, StoreError> {
-    Ok(of_orders(conn, tenant, order, order)?.into_iter().map(|(_, _, line)| line).collect())
+    Ok(of_orders(conn, tenant, order, order)?.into_iter().map(|line| line.posting).collect())
 }
 
 /// How many orders are held in memory at once.
@@ -136,6 +141,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         persons: orders::held_persons(conn, tenant)?.into_iter().collect(),
     };
     let mut sums = LedgerSums::default();
+    let mut rolled_up = ByDate::new();
     let mut after = None;
     loop {
         let page = orders::page(conn, tenant, after, PAGE)?;
@@ -159,8 +165,11 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             taken.entry(order).or_default().push(leg);
         }
         let mut lines: HashMap<OrderId, Vec<(EventId, Posting)>> = HashMap::new();
-        for (order, event, line) in of_orders(conn, tenant, from, to)? {
-            lines.entry(order).or_default().push((event, line));
+        for Line { order, event, posting, rolled_up: marked } in of_orders(conn, tenant, from, to)? {
+            if marked {
+                balances::add_up(&mut rolled_up, &posting)?;
+            }
+            lines.entry(order).or_default().push((event, posting));
         }
         for order in &page {
             let state = order.state.place().word();
@@ -193,6 +202,8 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             found: format!("{setl_id} is undone and was never settled for this order"),
         });
     }
+    let kept = balances::by_date(conn, tenant)?;
+    sums.violations.extend(invariants::balances_are_sums(tenant, &kept, &rolled_up));
     let total = Fen::sum(sums.accounts.values().copied());
     if total != Ok(Fen::ZERO) {
         sums.violations.push(Violation {

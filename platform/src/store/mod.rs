@@ -4,6 +4,7 @@
 //! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
 //! All methods are synchronous: callers on an async thread go through `spawn_blocking`.
 
+use chrono::NaiveDate;
 use schema::bill::{BillKind, FeeLine, LineResult};
 use schema::event::CloudEvent;
 use schema::ids::{
@@ -32,6 +33,7 @@ pub mod sqlite;
 
 mod actions;
 mod answers;
+mod balances;
 mod batch;
 mod bills;
 mod cash;
@@ -661,6 +663,19 @@ pub struct LedgerSums {
     pub violations: Vec<Violation>,
 }
 
+/// One account of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BalanceRow {
+    /// The account, in its stored form.
+    pub account: String,
+    /// The last accounting date of what is rolled up.
+    pub through: Option<NaiveDate>,
+    /// The sum of what is rolled up.
+    pub rolled_up: Fen,
+    /// The sum of what is not, yet.
+    pub rest: Fen,
+}
+
 /// What the desk needs of the store, and nothing else does.
 pub trait DeskStore: Send + Sync {
     /// Claims, loads, decides and writes a batch in one transaction.
@@ -696,6 +711,14 @@ pub trait Store: DeskStore {
     fn unpublished(&self, most: u32) -> Result<Vec<Unpublished>, StoreError>;
     /// Marks them published, one statement per batch.
     fn mark_published(&self, records: &[(TenantId, OrderId, i64)]) -> Result<(), StoreError>;
+
+    // — balances —
+
+    /// Rolls postings up into balances, at most so many in one commit; how many they were. Whoever calls it, how often
+    /// and at the same time: every posting is added once.
+    fn roll_up(&self, most: u32) -> Result<usize, StoreError>;
+    /// A tenant's accounts.
+    fn balances(&self, tenant: TenantId) -> Result<Vec<BalanceRow>, StoreError>;
 
     // — set-up —
 
