@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
+use platform::domain::order::Inputs;
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
 use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
-use platform::store::{ChannelRow, InstitutionRow, Store as _};
+use platform::store::{ChannelRow, InstitutionRow, Store as _, Story};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
 use serde_json::json;
@@ -610,27 +611,74 @@ fn balances(cli: &Cli, settings: &Settings, only: Option<TenantId>) -> Result<Ex
     answer(cli, &json!(rows))
 }
 
+/// What stands where a person would be named: that there is something, and nothing of it.
+const MASKED: &str = "***";
+
+/// Everything stored about one order. Whoever is insured or pays is masked: neither sealed nor hashed do they belong on
+/// an operator's screen.
+fn story(store: &SqlStore, story: &Story) -> Result<serde_json::Value, Failure> {
+    let order = &story.order;
+    let mut shown = json!(order);
+    if let (Some(inputs), Some(price)) = (shown.pointer_mut("/price/inputs"), &order.price) {
+        *inputs = json!(price.inputs.as_ref().map(told));
+    }
+    let price = order.price.as_ref().map_or(0, |price| price.number);
+    let inputs = story.inputs.iter().map(|row| {
+        let mut shown = told(&row.inputs);
+        shown["msgid"] = json!(row.msgid);
+        shown["price_number"] = json!(row.price_number);
+        shown
+    });
+    let prepay = story.prepay.as_ref().map(|row| {
+        let mut shown = json!(row.asked);
+        shown["merchant"] = json!(row.merchant);
+        shown["openid"] = json!(row.openid.map(|_| MASKED));
+        shown["asked_at_us"] = json!(row.asked_at_us);
+        shown
+    });
+    Ok(json!({
+        "order": shown,
+        "state": order.state.place().word(),
+        "why": order.state.why().map(platform::domain::order::Why::word),
+        "trace_id": story.trace_id,
+        "bill_lines": store.bill_lines(order.tenant, order.bill.id).map_err(said)?,
+        "price_lines": store.price_lines(order.tenant, order.id, price).map_err(said)?,
+        "history": story.history,
+        "inputs": inputs.collect::<Vec<_>>(),
+        "settlements": story.settlements,
+        "prepay": prepay,
+        "cash": story.cash,
+        "postings": story.postings,
+        "actions": story.actions,
+        "refunds": story.refunds,
+    }))
+}
+
+/// What a 2207 is told, without the person.
+fn told(inputs: &Inputs) -> serde_json::Value {
+    json!({
+        "psn_no": MASKED,
+        "insutype": inputs.insutype,
+        "insuplc_admdvs": inputs.insuplc_admdvs,
+        "mdtrt_cert_type": inputs.mdtrt_cert_type,
+        "mdtrt_cert_no": MASKED,
+        "med_type": inputs.med_type,
+        "psn_setlway": inputs.psn_setlway,
+        "acct_used": inputs.acct_used,
+        "mdtrt_id": inputs.mdtrt_id,
+        "chrg_bchno": inputs.chrg_bchno,
+        "invono": inputs.invono,
+        "echoed": inputs.echoed,
+    })
+}
+
 fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, Failure> {
     let store = startup::open_store(settings, Access::ReadOnly)?;
     match command {
         OrderCommand::Show { id } => {
-            let story = store.story(*id).map_err(said)?;
-            let story = story.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
-            let order = &story.order;
-            let refunds: Vec<_> = story.refunds.iter().map(|refund| json!(refund)).collect();
-            answer(
-                cli,
-                &json!({
-                    "order": order,
-                    "state": order.state.place().word(),
-                    "why": order.state.why().map(platform::domain::order::Why::word),
-                    "trace_id": story.trace_id,
-                    "history": story.history,
-                    "postings": story.postings,
-                    "actions": story.actions,
-                    "refunds": refunds,
-                }),
-            )
+            let found = store.story(*id).map_err(said)?;
+            let found = found.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
+            answer(cli, &story(&store, &found)?)
         }
         OrderCommand::List { state, most } => {
             let orders = store.orders_in(state.as_deref(), *most).map_err(said)?;

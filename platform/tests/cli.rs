@@ -11,6 +11,7 @@ mod store_contract;
 use std::path::Path;
 use std::process::Command;
 
+use platform::domain::refund::RefundEvent;
 use platform::store::sql::Access;
 use platform::store::sqlite;
 use schema::sign::SigningKey;
@@ -180,6 +181,42 @@ fn what_goes_wrong_is_json_where_json_was_asked_for_and_a_sentence_elsewhere() {
     assert!(!done && complained.starts_with("没有订单"), "{complained}");
     let (done, printed, _) = platform.run(&["--help"], true);
     assert!(done && printed.contains("serve"), "help is no failure: {printed}");
+}
+
+#[test]
+fn an_orders_story_has_every_row_of_it_and_names_nobody() {
+    let platform = Platform::new();
+    let world = platform.city();
+    let order = world.completed("B1", 1000);
+    world.clock.advance_ms(1000);
+    world.step(order.id, &world.whole_refund());
+    let order = world.refund_step(order.id, &RefundEvent::UndoDone(world.undone("S-B1")));
+    let story = platform.done(&["order", "show", &order.id.to_string()]);
+    let number = |rows: &str| story[rows].as_array().map(Vec::len);
+    assert_eq!((number("bill_lines"), &story["bill_lines"][1]["feedetl_sn"]), (Some(2), &json!("2")));
+    assert_eq!(story["price_lines"][0]["feedetl_sn"], "1", "{}", story["price_lines"]);
+    let inputs = &story["inputs"][0];
+    assert_eq!((number("inputs"), &inputs["mdtrt_id"], &inputs["price_number"]), (Some(1), &json!("M1"), &json!(1)));
+    assert_eq!((&inputs["psn_no"], &inputs["mdtrt_cert_no"]), (&json!("***"), &json!("***")));
+    let settlement = &story["settlements"][0];
+    assert_eq!((number("settlements"), &settlement["setl_id"]), (Some(1), &json!("S-B1")));
+    assert_eq!(
+        (&settlement["undone"]["undo_setl_id"], &settlement["split"]["cash_fen"]),
+        (&json!("U-S-B1"), &json!(150))
+    );
+    assert_eq!((number("cash"), &story["cash"][0]["transaction_id"]), (Some(1), &json!("T-B1")));
+    assert_eq!(story["refunds"][0]["refund_no"], "R1");
+
+    let text = story.to_string();
+    let row = &world.store.story(order.id).expect("readable").expect("there").inputs[0];
+    for hidden in
+        [String::from(row.inputs.psn_no), String::from(row.inputs.mdtrt_cert_no), json!(row.inputs.sealed).to_string()]
+    {
+        let hidden = hidden.trim_matches('"');
+        let rows =
+            ["order", "inputs", "settlements", "prepay", "cash", "bill_lines"].map(|rows| story[rows].to_string());
+        assert!(hidden.len() > 8 && rows.iter().all(|rows| !rows.contains(hidden)), "{text}");
+    }
 }
 
 #[test]

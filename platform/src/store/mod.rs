@@ -232,7 +232,7 @@ pub struct NewBill {
 
 /// A fee line by its codes. What it is called, like every diagnosis, is in the sealed bill only: next to a patient,
 /// words say more than a search needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct BillLine {
     /// 费用明细流水号.
     pub feedetl_sn: String,
@@ -283,7 +283,7 @@ impl From<&FeeLine> for BillLine {
 }
 
 /// What the wallet is to be asked for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NewPrepay {
     /// Our number at the wallet.
     pub out_trade_no: String,
@@ -324,7 +324,7 @@ pub struct SettlementInputRow {
 }
 
 /// One settlement of an order, and its undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SettlementRow {
     /// 结算ID.
     pub setl_id: String,
@@ -357,7 +357,7 @@ pub struct SettlementRow {
 }
 
 /// Cash that came in for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CashRow {
     /// The wallet's number.
     pub transaction_id: String,
