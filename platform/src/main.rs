@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use platform::clock::{Clock as _, SystemClock};
+use platform::domain::order::Inputs;
 use platform::events::verify;
 use platform::settings::events::{EventsUrl, KafkaUrl};
 use platform::settings::{self, Settings};
 use platform::startup::{self, CannotStart, Master};
 use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
-use platform::store::{ChannelRow, InstitutionRow, Store as _};
+use platform::store::{ChannelRow, InstitutionRow, Store as _, Story};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
 use serde_json::json;
@@ -212,6 +213,12 @@ enum InstitutionCommand {
 enum LedgerCommand {
     /// 核对全部账务不变量 / check every invariant over everything stored; exit 1 if one is broken
     Verify,
+    /// 各科目余额：已汇总与未汇总 / every account's balance: what is rolled up, and the rest
+    Balances {
+        /// 统筹区，缺省为全部 / tenant; all of them if none is named
+        #[arg(long)]
+        tenant: Option<TenantId>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -352,6 +359,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Ledger(LedgerCommand::Verify) => verify(cli, &settings),
         Command::Events(EventsCommand::Verify { wait }) => verify_events(cli, &settings, *wait),
         Command::Events(EventsCommand::Asyncapi) => asyncapi(cli, &settings),
+        Command::Ledger(LedgerCommand::Balances { tenant }) => balances(cli, &settings, *tenant),
         Command::Order(command) => order(cli, &settings, command),
         Command::Refund(RefundCommand::List { state, most }) => refunds(cli, &settings, state.as_deref(), *most),
         Command::States { .. } => Ok(ExitCode::SUCCESS),
@@ -644,27 +652,95 @@ fn asyncapi(cli: &Cli, settings: &Settings) -> Result<ExitCode, Failure> {
     answer(cli, &schema::asyncapi::document(topic.as_ref().map(|(topic, partitions)| (topic.as_str(), *partitions))))
 }
 
+fn balances(cli: &Cli, settings: &Settings, only: Option<TenantId>) -> Result<ExitCode, Failure> {
+    let store = startup::open_store(settings, Access::ReadOnly)?;
+    if let Some(tenant) = only {
+        known_tenant(&store, tenant)?;
+    }
+    let mut rows = Vec::new();
+    for tenant in store.tenants().map_err(said)?.into_iter().filter(|row| only.is_none_or(|only| row.id == only)) {
+        for row in store.balances(tenant.id).map_err(said)? {
+            rows.push(json!({
+                "tenant_id": tenant.id,
+                "account": row.account,
+                "balance_fen": row.rolled_up.plus(row.rest).map_err(said)?,
+                "rolled_up_fen": row.rolled_up,
+                "through": row.through.map(|date| date.to_string()),
+                "rest_fen": row.rest,
+            }));
+        }
+    }
+    answer(cli, &json!(rows))
+}
+
+/// What stands where a person would be named: that there is something, and nothing of it.
+const MASKED: &str = "***";
+
+/// Everything stored about one order. Whoever is insured or pays is masked: neither sealed nor hashed do they belong on
+/// an operator's screen.
+fn story(store: &SqlStore, story: &Story) -> Result<serde_json::Value, Failure> {
+    let order = &story.order;
+    let mut shown = json!(order);
+    if let (Some(inputs), Some(price)) = (shown.pointer_mut("/price/inputs"), &order.price) {
+        *inputs = json!(price.inputs.as_ref().map(told));
+    }
+    let price = order.price.as_ref().map_or(0, |price| price.number);
+    let inputs = story.inputs.iter().map(|row| {
+        let mut shown = told(&row.inputs);
+        shown["msgid"] = json!(row.msgid);
+        shown["price_number"] = json!(row.price_number);
+        shown
+    });
+    let prepay = story.prepay.as_ref().map(|row| {
+        let mut shown = json!(row.asked);
+        shown["merchant"] = json!(row.merchant);
+        shown["openid"] = json!(row.openid.map(|_| MASKED));
+        shown["asked_at_us"] = json!(row.asked_at_us);
+        shown
+    });
+    Ok(json!({
+        "order": shown,
+        "state": order.state.place().word(),
+        "why": order.state.why().map(platform::domain::order::Why::word),
+        "trace_id": story.trace_id,
+        "bill_lines": store.bill_lines(order.tenant, order.bill.id).map_err(said)?,
+        "price_lines": store.price_lines(order.tenant, order.id, price).map_err(said)?,
+        "history": story.history,
+        "inputs": inputs.collect::<Vec<_>>(),
+        "settlements": story.settlements,
+        "prepay": prepay,
+        "cash": story.cash,
+        "postings": story.postings,
+        "actions": story.actions,
+        "refunds": story.refunds,
+    }))
+}
+
+/// What a 2207 is told, without the person.
+fn told(inputs: &Inputs) -> serde_json::Value {
+    json!({
+        "psn_no": MASKED,
+        "insutype": inputs.insutype,
+        "insuplc_admdvs": inputs.insuplc_admdvs,
+        "mdtrt_cert_type": inputs.mdtrt_cert_type,
+        "mdtrt_cert_no": MASKED,
+        "med_type": inputs.med_type,
+        "psn_setlway": inputs.psn_setlway,
+        "acct_used": inputs.acct_used,
+        "mdtrt_id": inputs.mdtrt_id,
+        "chrg_bchno": inputs.chrg_bchno,
+        "invono": inputs.invono,
+        "echoed": inputs.echoed,
+    })
+}
+
 fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitCode, Failure> {
     let store = startup::open_store(settings, Access::ReadOnly)?;
     match command {
         OrderCommand::Show { id } => {
-            let story = store.story(*id).map_err(said)?;
-            let story = story.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
-            let order = &story.order;
-            let refunds: Vec<_> = story.refunds.iter().map(|refund| json!(refund)).collect();
-            answer(
-                cli,
-                &json!({
-                    "order": order,
-                    "state": order.state.place().word(),
-                    "why": order.state.why().map(platform::domain::order::Why::word),
-                    "trace_id": story.trace_id,
-                    "history": story.history,
-                    "postings": story.postings,
-                    "actions": story.actions,
-                    "refunds": refunds,
-                }),
-            )
+            let found = store.story(*id).map_err(said)?;
+            let found = found.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
+            answer(cli, &story(&store, &found)?)
         }
         OrderCommand::List { state, most } => {
             let orders = store.orders_in(state.as_deref(), *most).map_err(said)?;

@@ -319,6 +319,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
     tokio::spawn(errands::adopt::run(Arc::clone(&ground), Arc::clone(&performer), me));
     tokio::spawn(errands::publish::run(Arc::clone(&ground), sink, records, me));
+    tokio::spawn(errands::roll_up::run(Arc::clone(&ground)));
     tokio::spawn(errands::measure::run(Arc::clone(&ground), Arc::clone(&metrics)));
     tokio::spawn(look_for_tenants(serves, Arc::clone(&ground)));
 

@@ -1,10 +1,22 @@
 //! The operators' commands, as real processes on a file of their own.
 
+#[allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "only its world is wanted; its promises have their own test"
+)]
+mod store_contract;
+
 use std::path::Path;
 use std::process::Command;
 
+use platform::domain::refund::RefundEvent;
+use platform::store::sql::Access;
+use platform::store::sqlite;
 use schema::sign::SigningKey;
 use serde_json::{Value, json};
+use store_contract::world::World;
 use tempfile::TempDir;
 
 /// A platform that has a key file and no tenant yet.
@@ -64,6 +76,11 @@ impl Platform {
         let failure: Value = serde_json::from_str(&complained).expect("one JSON object on stderr");
         assert_eq!(failure["code"], code, "{arguments:?}: {failure}");
         assert!(failure["sentence"].as_str().is_some_and(|sentence| sentence.contains(word)), "{word}: {failure}");
+    }
+
+    /// A city with its payments, in this platform's store.
+    fn city(&self) -> World {
+        World::new(Box::new(sqlite::open(self.dir.path().join("tongfu.db"), Access::Serve).expect("a file")))
     }
 
     fn tenant(&self, area: &str) -> Vec<String> {
@@ -185,4 +202,71 @@ fn what_goes_wrong_is_json_where_json_was_asked_for_and_a_sentence_elsewhere() {
     assert!(!done && complained.starts_with("没有订单"), "{complained}");
     let (done, printed, _) = platform.run(&["--help"], true);
     assert!(done && printed.contains("serve"), "help is no failure: {printed}");
+}
+
+#[test]
+fn an_orders_story_has_every_row_of_it_and_names_nobody() {
+    let platform = Platform::new();
+    let world = platform.city();
+    let order = world.completed("B1", 1000);
+    world.clock.advance_ms(1000);
+    world.step(order.id, &world.whole_refund());
+    let order = world.refund_step(order.id, &RefundEvent::UndoDone(world.undone("S-B1")));
+    let story = platform.done(&["order", "show", &order.id.to_string()]);
+    let number = |rows: &str| story[rows].as_array().map(Vec::len);
+    assert_eq!((number("bill_lines"), &story["bill_lines"][1]["feedetl_sn"]), (Some(2), &json!("2")));
+    assert_eq!(story["price_lines"][0]["feedetl_sn"], "1", "{}", story["price_lines"]);
+    let inputs = &story["inputs"][0];
+    assert_eq!((number("inputs"), &inputs["mdtrt_id"], &inputs["price_number"]), (Some(1), &json!("M1"), &json!(1)));
+    assert_eq!((&inputs["psn_no"], &inputs["mdtrt_cert_no"]), (&json!("***"), &json!("***")));
+    let settlement = &story["settlements"][0];
+    assert_eq!((number("settlements"), &settlement["setl_id"]), (Some(1), &json!("S-B1")));
+    assert_eq!(
+        (&settlement["undone"]["undo_setl_id"], &settlement["split"]["cash_fen"]),
+        (&json!("U-S-B1"), &json!(150))
+    );
+    assert_eq!((number("cash"), &story["cash"][0]["transaction_id"]), (Some(1), &json!("T-B1")));
+    assert_eq!(story["refunds"][0]["refund_no"], "R1");
+
+    let text = story.to_string();
+    let row = &world.store.story(order.id).expect("readable").expect("there").inputs[0];
+    for hidden in
+        [String::from(row.inputs.psn_no), String::from(row.inputs.mdtrt_cert_no), json!(row.inputs.sealed).to_string()]
+    {
+        let hidden = hidden.trim_matches('"');
+        let rows =
+            ["order", "inputs", "settlements", "prepay", "cash", "bill_lines"].map(|rows| story[rows].to_string());
+        assert!(hidden.len() > 8 && rows.iter().all(|rows| !rows.contains(hidden)), "{text}");
+    }
+}
+
+#[test]
+fn balances_tell_what_is_rolled_up_and_what_is_not() {
+    let platform = Platform::new();
+    let world = platform.city();
+    world.completed("B1", 1000);
+    let row = |account: &str, rolled_up: i64, rest: i64, through: Option<&str>| {
+        json!({ "tenant_id": world.tenant, "account": account, "balance_fen": rolled_up + rest,
+            "rolled_up_fen": rolled_up, "through": through, "rest_fen": rest })
+    };
+    let accounts = |through: Option<&str>| -> Value {
+        let nets = [
+            ("bureau:310:account", 250),
+            ("bureau:310:pooled", 600),
+            ("payable:H44190000001", -1000),
+            ("wallet:1900000109", 150),
+        ];
+        nets.map(|(account, net)| match through {
+            Some(_) => row(account, net, 0, through),
+            None => row(account, 0, net, None),
+        })
+        .as_slice()
+        .into()
+    };
+    assert_eq!(platform.done(&["ledger", "balances"]), accounts(None));
+    while world.store.roll_up(2).expect("the store answers") > 0 {}
+    let tenant = world.tenant.to_string();
+    assert_eq!(platform.done(&["ledger", "balances", "--tenant", &tenant]), accounts(Some("2025-11-23")));
+    assert_eq!(platform.done(&["ledger", "verify"])["balanced"], true);
+    platform.refused(&["ledger", "balances", "--tenant", NOBODY], "NOT_FOUND", "no tenant");
 }

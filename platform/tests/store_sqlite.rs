@@ -6,6 +6,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use platform::domain::invariants::Invariant;
 use platform::domain::order::Event;
 use platform::store::sql::{Access, OpenError, SqlStore};
 use platform::store::sqlite;
@@ -94,6 +97,41 @@ fn set_up_commands_work_beside_a_server_and_lookers_change_nothing() {
     assert!(matches!(looker.put_institution(&other), Err(StoreError::Unavailable(_))));
     let commit = looker.transact(&[world.want(Subject::Nothing)], &mut |_| vec![Some(Change::default())]);
     assert!(matches!(commit, Commit::Refused(_)), "{commit:?}");
+}
+
+#[test]
+fn a_balance_that_is_not_the_sum_of_its_postings_is_found() {
+    let file = InFile::new();
+    let world = World::new(file.open());
+    world.completed("B1", 1000);
+    assert_eq!(world.store.roll_up(99), Ok(5));
+    let path = file.path().display().to_string();
+    let mut hand = SqliteConnection::establish(&path).expect("the file opens");
+    for break_it in [
+        "UPDATE balance SET amount = amount + 1 WHERE account = 'wallet:1900000109'",
+        "UPDATE balance SET accounted_on = '2025-11-22' WHERE account = 'wallet:1900000109'",
+        "DELETE FROM balance WHERE account = 'wallet:1900000109'",
+        "UPDATE posting SET rolled_up = 0 WHERE account = 'wallet:1900000109'",
+    ] {
+        hand.batch_execute(&format!("CREATE TABLE kept AS SELECT * FROM balance; {break_it}")).expect("broken");
+        let found = world.store.verify(world.tenant).expect("books").violations;
+        let invariants: Vec<Invariant> = found.iter().map(|violation| violation.invariant).collect();
+        assert!(
+            !found.is_empty() && invariants.iter().all(|broken| *broken == Invariant::BalancesAreSums),
+            "{break_it}: {found:?}"
+        );
+        hand.batch_execute(
+            "DELETE FROM balance; INSERT INTO balance SELECT * FROM kept; DROP TABLE kept; UPDATE posting SET rolled_up = 1",
+        )
+        .expect("mended");
+        assert_eq!(world.store.verify(world.tenant).expect("books").violations, []);
+    }
+    // Thrown away with their marks, balances come back the same.
+    let before = world.store.balances(world.tenant);
+    hand.batch_execute("DELETE FROM balance; UPDATE posting SET rolled_up = 0").expect("forgotten");
+    assert_ne!(world.store.balances(world.tenant), before);
+    while world.store.roll_up(1).expect("the store answers") > 0 {}
+    assert_eq!(world.store.balances(world.tenant), before);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! What must hold of the books at any moment: one sentence and one check each. Tests, the simulation,
 //! `platform ledger verify` and the metrics all ask the same functions, so a night alert names a sentence of this page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use schema::ids::TenantId;
 use schema::money::{Fen, Overflow};
 use schema::split::Split;
 use serde::{Deserialize, Serialize};
 
 use super::order::{Legs, Order, State};
-use super::posting::{Account, Posting};
+use super::posting::{Account, ByDate, Posting};
 use super::refund::{Refund, RefundKind, RefundState};
 
 macro_rules! invariants {
@@ -39,12 +40,13 @@ invariants! {
     OneOrderPerPerson = "PAY-4", "An insured person has at most one insured order between Settling and Paid or Closed.";
     BureauNet = "PAY-5", "What the bureau owes for an order by its postings is its settlements without the undone ones, and what its state says stands.";
     WalletNet = "PAY-6", "What the wallet owes for an order by its postings is the cash that came in without what went back, and what its state and refunds say is held.";
-    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid for it, and no payment gives back more than itself.";
+    RefundsWithinPaid = "PAY-7", "No order gives back, or grants, more than was paid for it, and no payment gives back more than itself, over the whole chain of replacements.";
     InsuranceBeforeCash = "PAY-8", "An order with an insurance leg takes cash only behind a settlement, and once that is undone the cash is only on its way back.";
     NumberedWithoutGaps = "PAY-9", "An order's records are numbered from 1 to its version without gaps.";
     ClosedHoldsNothing = "PAY-10", "A closed order holds no insurance and no cash but stray cash on its way back.";
     PaidAsSeen = "PAY-11", "Nobody pays other than what they authorised: neither of an account nor in cash.";
     DatedByItsLegs = "PAY-12", "Every posting has the accounting date of its counterparty's leg: a settlement's, its undo's, a payment's or a return's.";
+    BalancesAreSums = "PAY-13", "A balance is the sum of the postings that are marked as rolled up into it.";
 }
 
 /// A sentence that does not hold, and of what.
@@ -52,7 +54,7 @@ invariants! {
 pub struct Violation {
     /// Which.
     pub invariant: Invariant,
-    /// Of what: an order's id, never a person.
+    /// Of what: an order's id or a tenant's, never a person.
     pub of: String,
     /// What was found.
     pub found: String,
@@ -93,6 +95,8 @@ pub struct Books<'a> {
     pub order: &'a Order,
     /// Its refunds.
     pub refunds: &'a [Refund],
+    /// The refunds of the orders that replace it, one after another: their cash comes out of its payment.
+    pub further_refunds: &'a [Refund],
     /// All its postings.
     pub postings: &'a [Posting],
     /// Its settlements.
@@ -146,7 +150,7 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
     if gives_back_too_much(order, books.refunds) {
         broken(Invariant::RefundsWithinPaid, format!("refunded {:?}, refunding {:?}", order.refunded, order.refunding));
     }
-    for leg in books.cash.iter().filter(|leg| returns_too_much(leg, books.refunds)) {
+    for leg in books.cash.iter().filter(|leg| returns_too_much(leg, books)) {
         broken(Invariant::RefundsWithinPaid, format!("{} gives back more than {:?}", leg.transaction_id, leg.amount));
     }
     if !insurance_before_cash(order) || books_cash_on_nothing(books) {
@@ -169,6 +173,26 @@ pub fn check(books: &Books<'_>) -> Vec<Violation> {
         broken(Invariant::DatedByItsLegs, found);
     }
     violations
+}
+
+/// PAY-13 of one tenant: what its balances say, and what the postings that are marked as rolled up sum to.
+pub fn balances_are_sums(tenant: TenantId, balances: &ByDate, marked: &ByDate) -> Vec<Violation> {
+    let keys: BTreeSet<_> = balances.keys().chain(marked.keys()).collect();
+    let amount = |sums: &ByDate, key| sums.get(key).copied().unwrap_or(Fen::ZERO);
+    keys.into_iter()
+        .filter(|key| amount(balances, key) != amount(marked, key))
+        .map(|key| Violation {
+            invariant: Invariant::BalancesAreSums,
+            of: tenant.to_string(),
+            found: format!(
+                "{} of {}: balance {:?}, postings {:?}",
+                key.0,
+                key.1,
+                amount(balances, key),
+                amount(marked, key)
+            ),
+        })
+        .collect()
 }
 
 /// The first sentence that a decision would break by itself: what the order would be, and what would be posted with
@@ -253,8 +277,9 @@ fn gives_back_too_much(order: &Order, refunds: &[Refund]) -> bool {
     order.refunded.is_negative() || order.refunding.is_negative() || !within(granted) || !within(said)
 }
 
-fn returns_too_much(leg: &CashLeg, refunds: &[Refund]) -> bool {
-    let back = refunds.iter().filter(|refund| !refused(refund)).filter_map(|refund| refund.cash.as_ref());
+fn returns_too_much(leg: &CashLeg, books: &Books<'_>) -> bool {
+    let chain = books.refunds.iter().chain(books.further_refunds);
+    let back = chain.filter(|refund| !refused(refund)).filter_map(|refund| refund.cash.as_ref());
     let of_this = back.filter(|cash| cash.taken.transaction_id == leg.transaction_id);
     !Fen::sum(of_this.map(|cash| cash.amount)).is_ok_and(|sum| sum <= leg.amount)
 }

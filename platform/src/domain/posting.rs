@@ -1,7 +1,9 @@
 //! 分录: double-entry lines. Never edited, only answered by others; the lines of one commit sum to zero.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use chrono::{DateTime, FixedOffset, NaiveDate};
 use schema::ids::InstitutionCode;
 use schema::money::{Fen, Overflow};
 use schema::split::Split;
@@ -75,6 +77,16 @@ pub struct Posting {
     pub amount: Fen,
     /// The counterparty's accounting time (bureau's `setl_time`, wallet's `success_time`): microseconds UTC.
     pub counterparty_at_us: i64,
+}
+
+/// Sums of postings by account, in its stored form, and accounting date.
+pub type ByDate = BTreeMap<(String, NaiveDate), Fen>;
+
+/// The accounting date of an instant (microseconds UTC): the day in China (UTC+8, no summer time). None beyond the
+/// calendar.
+pub fn accounting_date(at_us: i64) -> Option<NaiveDate> {
+    let china = FixedOffset::east_opt(8 * 3600)?;
+    Some(DateTime::from_timestamp_micros(at_us)?.with_timezone(&china).date_naive())
 }
 
 /// The insured part of a bill became the bureau's debt to the institution.

@@ -151,6 +151,13 @@ pub enum RefundState {
     },
 }
 
+impl Refund {
+    /// The order that pays what remains: one per refund, whoever opens it how often.
+    pub fn replacement(&self) -> Option<OrderId> {
+        self.replaced_by.as_ref().map(|_| OrderId::from_uuid(self.id.uuid()))
+    }
+}
+
 impl RefundState {
     /// The stable word.
     pub const fn word(&self) -> &'static str {

@@ -10,6 +10,7 @@
 //! | [`lease`] | whether this process may send anything outside |
 //! | [`measure`] | looks at the books for operators |
 //! | [`publish`] | hands records to the event sink |
+//! | [`roll_up`] | adds postings to the balances |
 
 pub mod adopt;
 pub mod after;
@@ -19,3 +20,4 @@ pub mod lease;
 pub mod measure;
 pub mod perform;
 pub mod publish;
+pub mod roll_up;

@@ -184,7 +184,7 @@ pub fn view(refund: &Refund) -> RefundView {
     RefundView {
         refund_no: refund.refund_no.clone().unwrap_or_default(),
         order_id: refund.order,
-        replaced_by_order: refund.replaced_by.as_ref().map(|_| super::replace::order_of(refund.id)),
+        replaced_by_order: refund.replacement(),
         state: match &refund.state {
             RefundState::AskingUndo { .. } => "undoing_insurance".into(),
             state => state.word().into(),

@@ -19,11 +19,6 @@ use super::job::Job;
 use crate::domain::order::{Carry, Event, State};
 use crate::domain::refund::{Refund, RefundEvent, RefundState};
 
-/// The order that replaces: one per refund, whoever opens it how often.
-pub const fn order_of(refund: RefundId) -> OrderId {
-    OrderId::from_uuid(refund.uuid())
-}
-
 /// Opens the replacement. Where it cannot be opened (its bill was taken back, the card was lost), nothing is carried.
 pub async fn open(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
     let refund = refund(job, id).await?;
@@ -31,9 +26,11 @@ pub async fn open(job: &Job<'_>, id: RefundId) -> Result<What, Refusal> {
     if refund.state != RefundState::Replacing {
         return Ok(What::ActionDone);
     }
-    let replacement = order_of(id);
-    let (Some(remains), Some(insured), Some(authorisation), State::Completed { legs, .. }) =
-        (&refund.replaced_by, &job.order.insured, &job.order.authorisation, job.order.state.stood())
+    let (Some(remains), Some(replacement)) = (&refund.replaced_by, refund.replacement()) else {
+        return Err(Refusal::new(Code::Internal, format!("refund {id} has nothing to be replaced by")));
+    };
+    let (Some(insured), Some(authorisation), State::Completed { legs, .. }) =
+        (&job.order.insured, &job.order.authorisation, job.order.state.stood())
     else {
         return Err(Refusal::new(Code::Internal, format!("refund {id} has nothing to be replaced by")));
     };

@@ -1,6 +1,6 @@
 //! Postings, and the proof that the books are sound.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Text};
@@ -12,10 +12,11 @@ use super::batch::{all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::posting;
 use super::values::{Id, parsed};
-use super::{LedgerSums, OrderWrite, StoreError, cash, orders, records, refunds, settlements};
+use super::{LedgerSums, OrderWrite, StoreError, balances, cash, orders, records, refunds, settlements};
 use crate::domain::invariants::{self, Books, Invariant, Violation};
 use crate::domain::order::{Order, Why};
-use crate::domain::posting::{Account, Fund, Posting, sums_to_zero};
+use crate::domain::posting::{Account, ByDate, Fund, Posting, sums_to_zero};
+use crate::domain::refund::{Refund, RefundState};
 
 batched! {
     /// A line of a decision.
@@ -90,26 +91,31 @@ struct Stored {
     account: String,
     amount: i64,
     counterparty_at_us: i64,
+    rolled_up: bool,
+}
+
+/// A line of an order.
+struct Line {
+    order: OrderId,
+    event: EventId,
+    posting: Posting,
+    rolled_up: bool,
 }
 
 impl Stored {
-    fn read(self) -> Result<(OrderId, EventId, Posting), StoreError> {
-        let line = Posting {
+    fn read(self) -> Result<Line, StoreError> {
+        let posting = Posting {
             account: account(&self.account)?,
             amount: Fen::new(self.amount),
             counterparty_at_us: self.counterparty_at_us,
         };
-        Ok((self.order_id.into(), self.event_id.into(), line))
+        let (order, event) = (self.order_id.into(), self.event_id.into());
+        Ok(Line { order, event, posting, rolled_up: self.rolled_up })
     }
 }
 
 /// The postings of an id range of orders, each order's oldest first.
-fn of_orders(
-    conn: &mut Conn,
-    tenant: TenantId,
-    from: OrderId,
-    to: OrderId,
-) -> Result<Vec<(OrderId, EventId, Posting)>, StoreError> {
+fn of_orders(conn: &mut Conn, tenant: TenantId, from: OrderId, to: OrderId) -> Result<Vec<Line>, StoreError> {
     let rows = on!(conn, c => posting::table
         .filter(posting::tenant.eq(Id::from(tenant)))
         .filter(posting::order_id.between(Id::from(from), Id::from(to)))
@@ -121,7 +127,7 @@ fn of_orders(
 
 /// An order's postings, oldest first.
 pub(super) fn of_order(conn: &mut Conn, tenant: TenantId, order: OrderId) -> Result<Vec<Posting>, StoreError> {
-    Ok(of_orders(conn, tenant, order, order)?.into_iter().map(|(_, _, line)| line).collect())
+    Ok(of_orders(conn, tenant, order, order)?.into_iter().map(|line| line.posting).collect())
 }
 
 /// How many orders are held in memory at once.
@@ -135,6 +141,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         persons: orders::held_persons(conn, tenant)?.into_iter().collect(),
     };
     let mut sums = LedgerSums::default();
+    let mut rolled_up = ByDate::new();
     let mut after = None;
     loop {
         let page = orders::page(conn, tenant, after, PAGE)?;
@@ -148,6 +155,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         for refund in refunds::of_orders(conn, tenant, from, to)? {
             given_back.entry(refund.order).or_default().push(refund);
         }
+        let mut further = along_the_chain(conn, tenant, given_back.values().flatten())?;
         let mut insurance: HashMap<OrderId, Vec<_>> = HashMap::new();
         for (order, leg) in settlements::legs(conn, tenant, from, to)? {
             insurance.entry(order).or_default().push(leg);
@@ -157,8 +165,11 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             taken.entry(order).or_default().push(leg);
         }
         let mut lines: HashMap<OrderId, Vec<(EventId, Posting)>> = HashMap::new();
-        for (order, event, line) in of_orders(conn, tenant, from, to)? {
-            lines.entry(order).or_default().push((event, line));
+        for Line { order, event, posting, rolled_up: marked } in of_orders(conn, tenant, from, to)? {
+            if marked {
+                balances::add_up(&mut rolled_up, &posting)?;
+            }
+            lines.entry(order).or_default().push((event, posting));
         }
         for order in &page {
             let state = order.state.place().word();
@@ -172,6 +183,7 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             sums.violations.extend(invariants::check(&Books {
                 order,
                 refunds: &given_back.remove(&order.id).unwrap_or_default(),
+                further_refunds: &further.remove(&order.id).unwrap_or_default(),
                 postings: &postings,
                 insurance: &insurance.remove(&order.id).unwrap_or_default(),
                 cash: &taken.remove(&order.id).unwrap_or_default(),
@@ -190,6 +202,8 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
             found: format!("{setl_id} is undone and was never settled for this order"),
         });
     }
+    let kept = balances::by_date(conn, tenant)?;
+    sums.violations.extend(invariants::balances_are_sums(tenant, &kept, &rolled_up));
     let total = Fen::sum(sums.accounts.values().copied());
     if total != Ok(Fen::ZERO) {
         sums.violations.push(Violation {
@@ -199,6 +213,34 @@ pub(super) fn verify(conn: &mut Conn, tenant: TenantId) -> Result<LedgerSums, St
         });
     }
     Ok(sums)
+}
+
+/// The refunds of whatever replaces the orders of these refunds, by the order at the beginning of each chain: a
+/// replacement gives back out of the payment of the order it replaces, and may be replaced itself.
+fn along_the_chain<'a>(
+    conn: &mut Conn,
+    tenant: TenantId,
+    refunds: impl Iterator<Item = &'a Refund>,
+) -> Result<HashMap<OrderId, Vec<Refund>>, StoreError> {
+    let mut further: HashMap<OrderId, Vec<Refund>> = HashMap::new();
+    let mut seen = HashSet::new();
+    let replaced = |refund: &Refund| !matches!(refund.state, RefundState::Refused { .. });
+    let link = |refund: &Refund| refund.replacement().filter(|_| replaced(refund));
+    let mut links: Vec<(OrderId, OrderId)> = refunds.filter_map(|refund| Some((refund.order, link(refund)?))).collect();
+    while !links.is_empty() {
+        // Books that are broken may go round in a circle.
+        links.retain(|step| seen.insert(*step));
+        let replacements: Vec<OrderId> = links.iter().map(|(_, replacement)| *replacement).collect();
+        let found = refunds::of_many(conn, tenant, &replacements)?;
+        let mut next = Vec::new();
+        for (first, replacement) in links {
+            let of = found.get(&replacement).cloned().unwrap_or_default();
+            next.extend(of.iter().filter_map(link).map(|replacement| (first, replacement)));
+            further.entry(first).or_default().extend(of);
+        }
+        links = next;
+    }
+    Ok(further)
 }
 
 /// PAY-2: the lines of every single commit balance, not only those of the order as a whole.

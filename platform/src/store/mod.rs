@@ -4,6 +4,7 @@
 //! else reads, or writes rows that are no orders (people, institutions, leases). Every key begins with the tenant.
 //! All methods are synchronous: callers on an async thread go through `spawn_blocking`.
 
+use chrono::NaiveDate;
 use schema::bill::{BillKind, FeeLine, LineResult};
 use schema::event::CloudEvent;
 use schema::ids::{
@@ -32,6 +33,7 @@ pub mod sqlite;
 
 mod actions;
 mod answers;
+mod balances;
 mod batch;
 mod bills;
 mod cash;
@@ -231,7 +233,7 @@ pub struct NewBill {
 
 /// A fee line by its codes. What it is called, like every diagnosis, is in the sealed bill only: next to a patient,
 /// words say more than a search needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct BillLine {
     /// 费用明细流水号.
     pub feedetl_sn: String,
@@ -282,7 +284,7 @@ impl From<&FeeLine> for BillLine {
 }
 
 /// What the wallet is to be asked for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct NewPrepay {
     /// Our number at the wallet.
     pub out_trade_no: String,
@@ -323,7 +325,7 @@ pub struct SettlementInputRow {
 }
 
 /// One settlement of an order, and its undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct SettlementRow {
     /// 结算ID.
     pub setl_id: String,
@@ -356,7 +358,7 @@ pub struct SettlementRow {
 }
 
 /// Cash that came in for an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct CashRow {
     /// The wallet's number.
     pub transaction_id: String,
@@ -675,6 +677,19 @@ pub struct LedgerSums {
     pub violations: Vec<Violation>,
 }
 
+/// One account of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BalanceRow {
+    /// The account, in its stored form.
+    pub account: String,
+    /// The last accounting date of what is rolled up.
+    pub through: Option<NaiveDate>,
+    /// The sum of what is rolled up.
+    pub rolled_up: Fen,
+    /// The sum of what is not, yet.
+    pub rest: Fen,
+}
+
 /// What the desk needs of the store, and nothing else does.
 pub trait DeskStore: Send + Sync {
     /// Claims, loads, decides and writes a batch in one transaction.
@@ -718,6 +733,14 @@ pub trait Store: DeskStore {
     /// was already, or if its holder has not renewed it for `dead_after_ms` milliseconds of the store's clock
     /// ([`Store::renew_lease`]), or if nobody ever held it.
     fn hold_duty(&self, name: &str, me: ProcessId, now_us: i64, dead_after_ms: i64) -> Result<bool, StoreError>;
+
+    // — balances —
+
+    /// Rolls postings up into balances, at most so many in one commit; how many they were. Whoever calls it, how often
+    /// and at the same time: every posting is added once.
+    fn roll_up(&self, most: u32) -> Result<usize, StoreError>;
+    /// A tenant's accounts.
+    fn balances(&self, tenant: TenantId) -> Result<Vec<BalanceRow>, StoreError>;
 
     // — set-up —
 

@@ -16,10 +16,10 @@ use schema::sign::PublicKey;
 
 use super::conn::{Conn, NotCommitted, NotWritten, Tx};
 use super::{
-    BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore, DueAction,
-    FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, LoginAnswer, PrepayRow, Recorded, Store, StoreError, Story,
-    TenantRow, Unpublished, VisitCardRow, Want, actions, answers, bills, cash, desk, duties, institutions, ledger,
-    legs, orders, people, postgres, records, refunds, settlements, sqlite, tenants,
+    BalanceRow, BillLine, BillRow, BindingRow, CallerKey, ChannelRow, ChannelUserRow, Commit, Decide, DeskStore,
+    DueAction, FirstAnswer, InstitutionRow, InsuranceRow, LedgerSums, LoginAnswer, PrepayRow, Recorded, Store,
+    StoreError, Story, TenantRow, Unpublished, VisitCardRow, Want, actions, answers, balances, bills, cash, desk,
+    duties, institutions, ledger, legs, orders, people, postgres, records, refunds, settlements, sqlite, tenants,
 };
 use crate::domain::order::Order;
 use crate::domain::refund::Refund;
@@ -505,6 +505,18 @@ impl Store for SqlStore {
             let held = duties::hold(tx, name, me, now_us, now_us - dead_after_ms * 1000)?;
             Ok((held, held))
         })
+    }
+
+    fn roll_up(&self, most: u32) -> Result<usize, StoreError> {
+        // Mostly there is nothing to do: that must not wait for the writer.
+        if self.read(|conn| balances::nothing_left(conn))? {
+            return Ok(0);
+        }
+        self.write(|tx| balances::roll_up(tx, most))
+    }
+
+    fn balances(&self, tenant: TenantId) -> Result<Vec<BalanceRow>, StoreError> {
+        self.snapshot(|conn| balances::of_tenant(conn, tenant))
     }
 
     fn add_tenant(&self, row: &TenantRow) -> Result<(), StoreError> {

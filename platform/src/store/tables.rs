@@ -216,6 +216,16 @@ diesel::table! {
         amount -> BigInt,
         counterparty_at_us -> BigInt,
         at_us -> BigInt,
+        rolled_up -> Bool,
+    }
+}
+
+diesel::table! {
+    balance (tenant, account, accounted_on) {
+        tenant -> Binary,
+        account -> Text,
+        accounted_on -> Text,
+        amount -> BigInt,
     }
 }
 

@@ -292,6 +292,7 @@ impl Paper {
         let books = Books {
             order: &self.order,
             refunds: &self.refunds,
+            further_refunds: &[],
             postings: &self.postings,
             insurance: &insurance,
             cash: &self.cash,

@@ -193,6 +193,7 @@ impl Process {
         process.spawn(errands::after::run(g, p, commits, r, |_| {}));
         process.spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
         process.spawn(errands::adopt::run(Arc::clone(&ground), performer, me));
+        process.spawn(errands::roll_up::run(Arc::clone(&ground)));
         process.spawn(errands::publish::run(ground, Box::new(Published(Arc::clone(&world.published))), records, me));
         process
     }

@@ -86,6 +86,8 @@ macro_rules! every_promise {
             books {
                 sound_books_are_silent
                 every_kind_of_broken_book_is_found
+                every_posting_is_rolled_up_once_and_the_balances_are_their_sums
+                those_who_roll_up_at_once_add_no_posting_twice
             }
         );
     };

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
+use platform::domain::invariants::Invariant;
 use platform::domain::order::Event;
 use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
@@ -16,6 +17,41 @@ use crate::Database;
 use crate::cut::{Cut, Wire};
 use crate::store_contract::work::{plan, price_action};
 use crate::store_contract::world::{NOON_US, World};
+
+#[test]
+fn a_balance_that_is_not_the_sum_of_its_postings_is_found() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    world.completed("B1", 1000);
+    assert_eq!(world.store.roll_up(99), Ok(5));
+    assert_eq!(world.store.verify(world.tenant).expect("books").violations, []);
+    let mut hand = PgConnection::establish(&database.0).expect("a connection");
+    hand.batch_execute("UPDATE balance SET amount = amount + 1 WHERE account = 'wallet:1900000109'").expect("broken");
+    let found = world.store.verify(world.tenant).expect("books").violations;
+    let invariants: Vec<Invariant> = found.iter().map(|violation| violation.invariant).collect();
+    assert_eq!(invariants, [Invariant::BalancesAreSums], "{found:?}");
+}
+
+/// Rolling up whose commit is cut off adds no posting twice, whether or not it is there.
+#[test]
+fn postings_that_were_rolled_up_in_a_commit_of_unknown_outcome_are_added_once() {
+    for cut in [Cut::Before, Cut::After] {
+        let database = Database::new();
+        let wire = Wire::to(&database.0);
+        let world = World::new(Box::new(SqlStore::open_url(&wire.url, Access::Serve).expect("it opens")));
+        world.completed("B1", 1000);
+        wire.cut(cut);
+        // Whatever is said of the commit that is cut off, the next look ends it.
+        let _ = world.store.roll_up(99);
+        while !matches!(world.store.roll_up(99), Ok(0)) {}
+        let books = world.store.verify(world.tenant).expect("books");
+        assert_eq!(books.violations, []);
+        let balances = world.store.balances(world.tenant).expect("balances");
+        assert!(
+            balances.iter().all(|row| row.rest.is_zero() && books.accounts.get(&row.account) == Some(&row.rolled_up))
+        );
+    }
+}
 
 /// Tries to cancel an order over a wire that is cut at the commit; the event's id and what came of it.
 fn cut_cancel(cut: Cut) -> (Commit, Result<bool, StoreError>, &'static str) {

@@ -233,7 +233,8 @@ CREATE INDEX record_unpublished ON record (order_id, sequence) WHERE NOT publish
 
 -- ——— money ———
 
--- version and event_id name the commit: its lines sum to zero (PAY-2).
+-- version and event_id name the commit: its lines sum to zero (PAY-2). A line never changes, but for the mark that it is
+-- in a balance.
 CREATE TABLE posting (
     tenant BYTEA NOT NULL,
     order_id BYTEA NOT NULL,
@@ -244,8 +245,20 @@ CREATE TABLE posting (
     amount BIGINT NOT NULL,
     counterparty_at_us BIGINT NOT NULL,
     at_us BIGINT NOT NULL,
+    rolled_up BOOLEAN NOT NULL DEFAULT FALSE,
     PRIMARY KEY (tenant, order_id, version, line),
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+);
+CREATE INDEX posting_rest ON posting (tenant, order_id, version, line) WHERE NOT rolled_up;
+
+-- Sums of the postings that are rolled_up, by the counterparty's accounting date in China (YYYY-MM-DD). Written by an
+-- errand, never in the payment path.
+CREATE TABLE balance (
+    tenant BYTEA NOT NULL,
+    account TEXT NOT NULL,
+    accounted_on TEXT NOT NULL,
+    amount BIGINT NOT NULL,
+    PRIMARY KEY (tenant, account, accounted_on)
 );
 
 CREATE TABLE authorisation (

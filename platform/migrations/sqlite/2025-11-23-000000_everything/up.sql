@@ -233,7 +233,8 @@ CREATE INDEX record_unpublished ON record (order_id, sequence) WHERE NOT publish
 
 -- ——— money ———
 
--- version and event_id name the commit: its lines sum to zero (PAY-2).
+-- version and event_id name the commit: its lines sum to zero (PAY-2). A line never changes, but for the mark that it is
+-- in a balance.
 CREATE TABLE posting (
     tenant             BLOB    NOT NULL,
     order_id           BLOB    NOT NULL,
@@ -244,8 +245,20 @@ CREATE TABLE posting (
     amount             INTEGER NOT NULL,
     counterparty_at_us INTEGER NOT NULL,
     at_us              INTEGER NOT NULL,
+    rolled_up          INTEGER NOT NULL DEFAULT 0 CHECK (rolled_up IN (0, 1)),
     PRIMARY KEY (tenant, order_id, version, line),
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX posting_rest ON posting (tenant, order_id, version, line) WHERE NOT rolled_up;
+
+-- Sums of the postings that are rolled_up, by the counterparty's accounting date in China (YYYY-MM-DD). Written by an
+-- errand, never in the payment path.
+CREATE TABLE balance (
+    tenant       BLOB    NOT NULL,
+    account      TEXT    NOT NULL,
+    accounted_on TEXT    NOT NULL,
+    amount       INTEGER NOT NULL,
+    PRIMARY KEY (tenant, account, accounted_on)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE authorisation (
