@@ -47,12 +47,14 @@ impl Scenario {
     }
 
     /// When the next payment arrives after one at `at`: a Poisson stream, whose rate may change with time.
+    #[expect(clippy::float_arithmetic, reason = "a Poisson stream is drawn: time, not money")]
     pub(crate) fn next(self, at: Duration, mean_per_s: u32, dice: &mut ChaCha8Rng) -> Duration {
         let per_s = f64::from(mean_per_s.max(1)) * self.factor(at);
         let uniform: f64 = dice.random_range(f64::EPSILON..1.0);
         at + Duration::from_secs_f64(-uniform.ln() / per_s)
     }
 
+    #[expect(clippy::float_arithmetic, reason = "a rate over time, not money")]
     fn factor(self, at: Duration) -> f64 {
         match self {
             Scenario::Surge => {

@@ -98,7 +98,7 @@ async fn any_of_two_platforms_serves_anybody_and_either_may_be_killed_or_stopped
     let mut round = 0_u32;
     while !paying.is_finished() {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let name = if round % 2 == 0 { second.as_str() } else { PLATFORM };
+        let name = if round.is_multiple_of(2) { second.as_str() } else { PLATFORM };
         if round % 3 == 2 {
             // Longer than its lease: the other one adopts what it held, and it must notice when it wakes.
             province.signal(name, Signal::STOP).await;

@@ -45,7 +45,7 @@ pub fn written(reply: &Reply) -> Result<Vec<u8>, Refusal> {
 fn said(outcome: &Outcome) -> Option<Reply> {
     match outcome {
         Outcome::Bill(..) => Some(Reply::Done),
-        Outcome::Claimed(answer) => Some(Reply::Claimed(answer.clone())),
+        Outcome::Claimed(answer) => Some(Reply::Claimed(*answer)),
         Outcome::Granted(refund) => Some(Reply::Refund(refund::view(refund))),
         Outcome::Order(_) | Outcome::Answer(_) | Outcome::Repeated(_) | Outcome::Done | Outcome::Refused(_) => None,
     }

@@ -452,9 +452,7 @@ impl Store for SqlStore {
 
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
         // Asked many times a second and mostly with nothing to do: that must not wait for the writer.
-        if self.taken().is_empty()
-            && self.read(|conn| actions::next_due(conn))?.is_none_or(|due_at_us| due_at_us > now_us)
-        {
+        if self.taken().is_empty() && self.read(actions::next_due)?.is_none_or(|due_at_us| due_at_us > now_us) {
             return Ok(Vec::new());
         }
         self.take(me, |tx| actions::take_due(tx, me, now_us, most))
@@ -492,7 +490,7 @@ impl Store for SqlStore {
     }
 
     fn records_waiting(&self) -> Result<i64, StoreError> {
-        self.read(|conn| records::waiting(conn))
+        self.read(records::waiting)
     }
 
     fn records(&self, tenant: TenantId, after: Option<(OrderId, i64)>, most: u32) -> Result<Vec<Recorded>, StoreError> {
@@ -509,7 +507,7 @@ impl Store for SqlStore {
 
     fn roll_up(&self, most: u32) -> Result<usize, StoreError> {
         // Mostly there is nothing to do: that must not wait for the writer.
-        if self.read(|conn| balances::nothing_left(conn))? {
+        if self.read(balances::nothing_left)? {
             return Ok(0);
         }
         self.write(|tx| balances::roll_up(tx, most))
@@ -524,7 +522,7 @@ impl Store for SqlStore {
     }
 
     fn tenants(&self) -> Result<Vec<TenantRow>, StoreError> {
-        self.read(|conn| tenants::all(conn))
+        self.read(tenants::all)
     }
 
     fn add_channel(&self, row: &ChannelRow) -> Result<(), StoreError> {

@@ -793,10 +793,12 @@ async fn bill_of_the_rest(world: &World, order: &Order) -> Option<String> {
     let now = world.clock.china();
     let draft = world.outside.his.lock().expect("one thread").issue_rest(&order.bill.bill_no, now)?;
     let bill_no = draft.bill_no.clone();
+    let hospital: InstitutionCode = HOSPITAL.parse().expect("a code");
+    let key = world.message_key(&hospital);
     let taken = world
         .persist(move |ground, tenant| {
-            let (draft, hospital) = (draft.clone(), HOSPITAL.parse().expect("a code"));
-            async move { bills::take(&ground, &tenant, &hospital, &draft, None).await }
+            let (draft, hospital, key) = (draft.clone(), hospital.clone(), key.clone());
+            async move { bills::take(&ground, &tenant, &hospital, &draft, key, None).await }
         })
         .await;
     taken.ok().map(|_| bill_no)

@@ -312,7 +312,9 @@ async fn reading(across: &Arc<Across>, mut mail: mpsc::Receiver<Vec<u8>>) {
             Some(Letter::Answer { question, answer }) => {
                 let asked = across.lock().asked.get(&question).cloned();
                 // Full: an answer to the same question waits to be read already.
-                drop(asked.map(|asked| asked.try_send(answer)));
+                if let Some(asked) = asked {
+                    drop(asked.try_send(answer));
+                }
             }
             Some(Letter::AtTheDoor { address, key }) => across.hub.disconnect_unless(&address, Some(&key)),
             None => tracing::warn!("a letter is no process's of this platform, or of another version: it is ignored"),
