@@ -16,6 +16,9 @@ use sandbox::engines::postgres::Postgres;
 use sandbox::engines::redis::Redis;
 use tempfile::TempDir;
 
+/// Each of these cities takes a whole machine.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// `target/debug/NAME`, beside the folder this test runs from.
 fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test runs from a file");
@@ -97,6 +100,7 @@ impl Province {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_of_two_platforms_serves_anybody_and_either_may_be_killed_or_stopped_under_load() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let province = Province::found(41, 160).await;
     let paying = province.pay(160);
     let second = replica_name(2);
@@ -123,6 +127,7 @@ async fn any_of_two_platforms_serves_anybody_and_either_may_be_killed_or_stopped
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_redis_and_kafka_may_go_away_under_load_and_come_back() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let mut province = Province::found(42, 160).await;
     let paying = province.pay(160);
     let mut round = 0_u32;
