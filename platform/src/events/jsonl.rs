@@ -1,6 +1,7 @@
-//! Append-only JSON Lines. Every batch is synced before it counts; a torn last line is cut at start.
+//! Append-only JSON Lines. Every batch is synced before it counts; a torn last line is cut at start. One process writes:
+//! another's lines would be cut with what one's own batch left torn.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
@@ -43,7 +44,7 @@ pub struct JsonLines<M = File> {
 }
 
 impl JsonLines {
-    /// Opens or creates the file and cuts a torn last line.
+    /// Opens or creates the file, holds it for this process while it lives, and cuts a torn last line.
     pub fn open(path: &Path) -> std::io::Result<JsonLines> {
         JsonLines::over(path, |file| file)
     }
@@ -53,6 +54,12 @@ impl<M: Medium> JsonLines<M> {
     /// The same, with something of the caller's around the file.
     pub fn over(path: &Path, around: impl FnOnce(File) -> M) -> std::io::Result<JsonLines<M>> {
         let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        file.try_lock().map_err(|error| match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => std::io::Error::other(
+                "另一个平台进程正在写入；多个进程须使用 kafka:// / another process writes to it: several need kafka://",
+            ),
+        })?;
         let good_bytes = whole_lines(&mut file)?;
         Medium::cut(&mut file, good_bytes)?;
         Ok(JsonLines { medium: around(file), good_bytes, torn: false })
@@ -179,6 +186,17 @@ mod tests {
         sink.append(&[record("{\"a\":3}")]).expect("appends");
         let text = std::fs::read_to_string(&path).expect("reads");
         assert_eq!(text, "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n");
+    }
+
+    #[test]
+    fn a_file_has_one_writer() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("events.jsonl");
+        let first = JsonLines::open(&path).expect("nobody has it");
+        let refusal = JsonLines::open(&path).expect_err("somebody has it").to_string();
+        assert!(refusal.contains("多个进程须使用 kafka://") && refusal.contains("several need kafka://"), "{refusal}");
+        drop(first);
+        JsonLines::open(&path).expect("it ends with its holder");
     }
 
     #[test]
