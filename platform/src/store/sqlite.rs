@@ -24,12 +24,13 @@ const READERS: u32 = 4;
 const WRITER_CACHE_KIB: u32 = 64 * 1024;
 const READER_CACHE_KIB: u32 = 8 * 1024;
 
-/// For every connection. Foreign keys are off by default in SQLite; savepoints keep their journal in memory.
+/// For every connection. Foreign keys are off by default in SQLite; savepoints keep their journal in memory. The file is
+/// not mapped into memory: it grows with every checkpoint, and each growth would map it, and fault its pages in, anew.
 fn tuned(name: &str, cache_kib: u32) -> Result<SqliteConnection, String> {
     let mut conn = SqliteConnection::establish(name).map_err(|error| error.to_string())?;
     conn.batch_execute(&format!(
         "PRAGMA busy_timeout = {BUSY_MS}; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; \
-         PRAGMA mmap_size = 268435456; PRAGMA cache_size = -{cache_kib};"
+         PRAGMA cache_size = -{cache_kib};"
     ))
     .map_err(|error| error.to_string())?;
     Ok(conn)

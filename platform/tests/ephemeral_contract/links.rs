@@ -37,8 +37,8 @@ impl Process {
     }
 
     /// Dies, and says nothing to anybody.
-    fn kill(&mut self) {
-        self.post.abort_all();
+    async fn kill(&mut self) {
+        self.post.shutdown().await;
     }
 
     pub(crate) fn ask(&self, message: u128) -> JoinHandle<Answer<Reply>> {
@@ -160,7 +160,7 @@ pub(crate) async fn a_dead_process_blocks_its_adapters_no_longer_than_its_presen
     const { assert!(PRESENCE_MS <= 4_000) };
     let (here, mut there) = (Process::start(engine, 1).await, Process::start(engine, 2).await);
     let _live = connect(&there).await.expect("let in");
-    there.kill();
+    there.kill().await;
     engine.pass_ms(PRESENCE_MS).await;
     let mut live = connect(&here).await.expect("let in");
     let answer = here.ask(1);
@@ -198,8 +198,10 @@ pub(crate) async fn a_question_is_asked_again_where_the_adapter_has_gone(engine:
         (Process::start(engine, 1).await, Process::start(engine, 2).await, Process::start(engine, 3).await);
     let _live = connect(&dying).await.expect("let in");
     // It dies with the question in its hands.
-    dying.kill();
+    dying.kill().await;
+    let mut hands = engine.open().mail(process(2)).await.expect("it answers");
     let answer = asker.ask(1);
+    tokio::time::timeout(PATIENCE, hands.recv()).await.expect("in time").expect("the question");
     engine.pass_ms(PRESENCE_MS).await;
     let mut live = connect(&next).await.expect("let in");
     assert_eq!(question(&mut live).await.id, id(1));
