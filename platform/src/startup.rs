@@ -344,14 +344,18 @@ struct ServesTenants {
 }
 
 impl ServesTenants {
+    /// Serves every tenant that can be; refuses for the first that cannot.
     fn look(&self, settings: &Settings, store: &dyn Store, tenants: &Tenants) -> Result<(), CannotStart> {
+        let mut refused = Ok(());
         for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
             if tenants.get(row.id).is_err() {
-                let made = tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url)?;
-                tenants.put(counted::tenant(made, &self.metrics));
+                match tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url) {
+                    Ok(made) => tenants.put(counted::tenant(made, &self.metrics)),
+                    Err(error) => refused = refused.and(Err(error)),
+                }
             }
         }
-        Ok(())
+        refused
     }
 }
 

@@ -234,8 +234,16 @@ impl BillDraft {
             text(&format!("lines[{at}].feedetl_sn"), &line.feedetl_sn, 30);
             text(&format!("lines[{at}].medins_list_codg"), &line.medins_list_codg, 150);
             text(&format!("lines[{at}].name"), &line.name, 200);
-            if let Some(code) = &line.med_list_codg {
-                text(&format!("lines[{at}].med_list_codg"), code, 50);
+            for (name, value, most) in [
+                ("med_list_codg", &line.med_list_codg, 50),
+                ("rxno", &line.rxno, 40),
+                ("unit", &line.unit, 50),
+                ("spec", &line.spec, 200),
+                ("level_hint", &line.level_hint, 20),
+            ] {
+                if let Some(value) = value {
+                    text(&format!("lines[{at}].{name}"), value, most);
+                }
             }
         }
         if self.amount_fen.get() <= 0 || self.amount_fen.get() > MOST_FEN {

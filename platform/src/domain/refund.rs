@@ -346,6 +346,10 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
         Some(remains) if remains.amount >= order.bill.amount || remains.institution != order.bill.institution => {
             return Err(Refusal::new(No::RefundTooMuch, "what remains must be a smaller bill of the same institution"));
         }
+        // What is carried lies at the merchant that took it, and would have to be given back from there.
+        Some(remains) if remains.merchant != order.bill.merchant => {
+            return Err(Refusal::new(No::RefundNotNow, "the institution's merchant changed: give it back whole"));
+        }
         Some(_) => RefundKind::Replace,
         None if settled.is_some() || asked.amount.is_none() => RefundKind::Whole,
         None => RefundKind::Part,

@@ -36,16 +36,17 @@ pub async fn round(
     dead_after_ms: i64,
 ) -> Result<(), Refusal> {
     let now_us = ground.clock.now_us();
-    let reading_us = performer.lease().reading_us();
+    let reading = ground.clock.steady();
     ground.read(move |store| store.renew_lease(me, now_us)).await?;
-    performer.lease().renewed(reading_us);
+    performer.lease().renewed(reading);
     loop {
+        let since = ground.clock.steady();
         let adopted = ground.read(move |store| store.adopt(me, now_us, dead_after_ms, ADOPTED_MAX)).await?;
         let full = adopted.len() == ADOPTED_MAX as usize;
         for due in adopted {
             let NewAction { order, action, trace_id, .. } = &due.action;
             tracing::info!(trace_id, %order, action = action.kind(), "adopted from the dead");
-            performer.adopt(due);
+            performer.adopt(due, since);
         }
         if !full {
             return Ok(());

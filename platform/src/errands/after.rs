@@ -19,8 +19,8 @@ pub async fn run(
 ) {
     while let Some(aftermath) = commits.recv().await {
         seen(&aftermath);
-        for Start { due, order } in aftermath.start {
-            performer.start(due, Some(order));
+        for Start { due, order, since } in aftermath.start {
+            performer.start(due, Some(order), since);
         }
         for (tenant, user, bell) in aftermath.bells {
             ground.ephemeral.ring(tenant, user, bell);

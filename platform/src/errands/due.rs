@@ -47,15 +47,18 @@ async fn round(
 ) -> Result<i64, Refusal> {
     ground.desk.look_back().await;
     let now_us = ground.clock.now_us();
+    let since = ground.clock.steady();
     let due = ground.read(move |store| store.take_due(me, now_us, TAKEN_MAX)).await?;
+    let taken = due.len();
+    // They are marked as this process's, so nothing may come between: nobody else would ever start them.
+    for due in due {
+        performer.start(due, None, since);
+    }
     // Those that rest are the oldest: they must not fill the window.
     let most = TAKEN_MAX.saturating_add(resting.count());
     let late = ground.read(move |store| store.past_deadline(now_us, most)).await?;
     let late = resting.awake(late, now_us);
-    let full = due.len() == TAKEN_MAX as usize || late.len() >= TAKEN_MAX as usize;
-    for due in due {
-        performer.start(due, None);
-    }
+    let full = taken == TAKEN_MAX as usize || late.len() >= TAKEN_MAX as usize;
     for (tenant, order) in late {
         match pass_deadline(ground, tenant, order).await {
             Err(refusal) if refusal.code == Code::Internal => resting.rest(tenant, order, now_us, &refusal),

@@ -48,20 +48,21 @@ impl Performer {
         &self.lease
     }
 
-    /// Starts one action that this process has marked as its own; `order` as the commit that did so left it.
-    pub fn start(self: &Arc<Self>, due: DueAction, order: Option<Arc<Order>>) {
+    /// Starts one action that this process has marked as its own; `order` as the commit that did so left it, `since`
+    /// the steady reading before that commit.
+    pub fn start(self: &Arc<Self>, due: DueAction, order: Option<Arc<Order>>, since: Duration) {
         let (performer, span) = (Arc::clone(self), span(&due));
-        self.spawn(async move { performer.run(due, order).await }.instrument(span));
+        self.spawn(async move { performer.run(due, order, since).await }.instrument(span));
     }
 
     /// Takes over an action of a dead process: it may have happened, so it is asked about and never sent again.
-    pub fn adopt(self: &Arc<Self>, due: DueAction) {
+    pub fn adopt(self: &Arc<Self>, due: DueAction, since: Duration) {
         let (performer, span) = (Arc::clone(self), span(&due));
         let instead = async move {
             if unknown(&due).is_some() {
-                performer.ask_instead(&due).await;
+                performer.ask_instead(&due, since).await;
             } else {
-                performer.run(due, None).await;
+                performer.run(due, None, since).await;
             }
         };
         self.spawn(instead.instrument(span));
@@ -92,21 +93,21 @@ impl Performer {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn run(&self, due: DueAction, order: Option<Arc<Order>>) {
-        match self.call(&due, order).await {
+    async fn run(&self, due: DueAction, order: Option<Arc<Order>>, since: Duration) {
+        match self.call(&due, order, since).await {
             Some(Err(refusal)) if decided(&refusal) => {
                 tracing::debug!(%refusal, "late answer");
             }
             Some(Err(refusal)) => {
                 tracing::warn!(%refusal, "not answered");
-                self.ask_instead(&due).await;
+                self.ask_instead(&due, since).await;
             }
             Some(Ok(())) | None => {}
         }
     }
 
     /// Makes the call when its party has room and the lease holds; `None` if it is no longer ours to make.
-    async fn call(&self, due: &DueAction, order: Option<Arc<Order>>) -> Option<Result<(), Refusal>> {
+    async fn call(&self, due: &DueAction, order: Option<Arc<Order>>, since: Duration) -> Option<Result<(), Refusal>> {
         let bound = self.bound(due);
         let at_once = bound.try_acquire();
         // While this one waits the order may move on, so it is read again.
@@ -115,7 +116,7 @@ impl Performer {
             Ok(permit) => Ok(permit),
             Err(_) => bound.acquire().await,
         };
-        let called = self.lease.while_held(&self.ground, due, perform(&self.ground, due, order)).await;
+        let called = self.lease.while_held(&self.ground, due, since, perform(&self.ground, due, order)).await;
         if called.is_none() {
             tracing::warn!("is another process's now");
         }
@@ -124,14 +125,14 @@ impl Performer {
 
     /// The call may have been made but its answer was not decided: what the desk hears instead is "unknown", or the
     /// same harmless question again, until it decides.
-    async fn ask_instead(&self, due: &DueAction) {
+    async fn ask_instead(&self, due: &DueAction, since: Duration) {
         let wait = Duration::from_millis(u64::try_from(self.ground.settings.deadlines.ask_again_ms).unwrap_or(1000));
         loop {
             let outcome = match unknown(due) {
                 Some(what) => Some(answer(&self.ground, due, what).await),
                 None => {
                     tokio::time::sleep(wait).await;
-                    self.call(due, None).await
+                    self.call(due, None, since).await
                 }
             };
             match outcome {

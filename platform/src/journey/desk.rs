@@ -163,6 +163,8 @@ pub struct Start {
     pub due: DueAction,
     /// Its order as the commit left it.
     pub order: Arc<Order>,
+    /// The clock's steady reading before the commit: from then on the action was this process's.
+    pub since: std::time::Duration,
 }
 
 /// What the desk must know of a tenant's parties.
@@ -376,7 +378,11 @@ impl Desk {
             return (None, Decided { outcome, aftermath: Aftermath::default() });
         }
         if loaded.action_open == Some(false) {
-            // Somebody else has answered this action: whatever this answer says is already known.
+            // Somebody else has answered this action: whatever this answer says is already known. Money that moved says
+            // so aloud: the bureau's own list must be looked at.
+            if let What::Order(order, Event::SettleDone(_)) = &command.what {
+                tracing::error!(%order, "a settlement came for an action that was answered without it");
+            }
             return (None, Decided { outcome: Outcome::Done, aftermath: Aftermath::default() });
         }
         let decided = match &command.what {
@@ -581,7 +587,7 @@ impl Desk {
         let trace_id = opened_under.or(command.trace_id.as_ref()).cloned();
         let actions = self.planned(&trace_id, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
-        aftermath.start = started(command.tenant, &next, &actions);
+        aftermath.start = started(command.tenant, &next, &actions, self.clock.steady());
         let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
         aftermath.bells.push((command.tenant, next.payer, bell));
         aftermath.moves.push((from.unwrap_or("new"), to, written.event));
@@ -697,7 +703,7 @@ struct Brought {
     price_lines: Option<(u32, Vec<LineResult>)>,
 }
 
-fn started(tenant: TenantId, order: &Order, actions: &[NewAction]) -> Vec<Start> {
+fn started(tenant: TenantId, order: &Order, actions: &[NewAction], since: std::time::Duration) -> Vec<Start> {
     let started: Vec<&NewAction> = actions.iter().filter(|action| action.started_by.is_some()).collect();
     if started.is_empty() {
         return Vec::new();
@@ -709,7 +715,7 @@ fn started(tenant: TenantId, order: &Order, actions: &[NewAction]) -> Vec<Start>
         institution: order.bill.institution.clone(),
         attempts: 0,
     };
-    started.into_iter().map(|action| Start { due: due(action), order: Arc::clone(&shared) }).collect()
+    started.into_iter().map(|action| Start { due: due(action), order: Arc::clone(&shared), since }).collect()
 }
 
 /// The event as history keeps it, and the order it was decided upon.

@@ -4,11 +4,12 @@
 //! not performed: [`unknown`] says which event stands for "we do not know", and the table asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use schema::ids::EventId;
 use schema::refusal::{Code, Refusal};
 
-use super::desk::{Command, What};
+use super::desk::{Command, Outcome, What};
 use super::job::Job;
 use super::{Ground, collect, people, price, refund, replace, settle, tell};
 use crate::domain::action::Action;
@@ -20,7 +21,8 @@ use crate::store::DueAction;
 /// the row stays until an answer was decided. `known` is the order as the commit that started the action left it;
 /// without it the order is read.
 pub async fn perform(ground: &Ground, due: &DueAction, known: Option<Arc<Order>>) -> Result<(), Refusal> {
-    let tenant = ground.tenants.get(due.tenant)?;
+    // A tenant that this process does not serve yet is no decision: the action stays alive.
+    let tenant = ground.tenants.get(due.tenant).map_err(|no| Refusal::new(Code::Overloaded, no.to_string()))?;
     let order = match known {
         Some(order) => order,
         None => stored(ground, due).await?,
@@ -63,8 +65,10 @@ async fn stored(ground: &Ground, due: &DueAction) -> Result<Arc<Order>, Refusal>
     order.map(Arc::new).ok_or_else(|| Refusal::new(Code::Internal, format!("action of a missing order {id}")))
 }
 
-/// Tells the desk what came of an action.
+/// Tells the desk what came of an action. An answer in hand is worth more than asking anew, so while the desk cannot
+/// write it is told again; a repeat of what was written is harmless, because the action is answered then.
 pub async fn answer(ground: &Ground, due: &DueAction, what: What) -> Result<(), Refusal> {
+    let wait = Duration::from_millis(u64::try_from(ground.settings.deadlines.ask_again_ms).unwrap_or(1000));
     let command = Command {
         tenant: due.tenant,
         event_id: EventId::from_uuid(ground.clock.fresh()),
@@ -73,9 +77,15 @@ pub async fn answer(ground: &Ground, due: &DueAction, what: What) -> Result<(), 
         key: None,
         trace_id: due.action.trace_id.clone(),
     };
-    match ground.desk.tell(command).await {
-        super::desk::Outcome::Refused(refusal) => Err(refusal),
-        _ => Ok(()),
+    loop {
+        match ground.desk.tell(command.clone()).await {
+            Outcome::Refused(refusal) if matches!(refusal.code, Code::Overloaded | Code::OutcomeUnknown) => {
+                tracing::warn!(%refusal, "the answer is told again");
+                tokio::time::sleep(wait).await;
+            }
+            Outcome::Refused(refusal) => return Err(refusal),
+            _ => return Ok(()),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use schema::refusal::{Code, Refusal};
 use schema::seal::{Lookup, Sealed};
 
 use super::bills::{self, Hush};
-use super::desk::{Command, What};
+use super::desk::{Command, Outcome, What, decided};
 use super::job::Job;
 use super::people::{self, BoundPerson};
 use super::{Ground, Tenant};
@@ -214,7 +214,10 @@ pub async fn ripple(job: &Job<'_>, person: Lookup, except: OrderId) -> Result<Wh
             trace_id: job.row.trace_id.clone(),
         };
         // One that moved on meanwhile refuses, which is all right: its price is used or gone.
-        let _ = job.ground.desk.tell(command).await;
+        match job.ground.desk.tell(command).await {
+            Outcome::Refused(refusal) if !decided(&refusal) => return Ok(job.again()),
+            _ => {}
+        }
     }
     Ok(What::ActionDone)
 }

@@ -181,6 +181,13 @@ impl Settings {
             "须为 memory: 或以 redis:// 开头",
             "must be memory: or begin with redis://",
         );
+        unless(
+            self.ephemeral.url != "memory:" || !self.store.url.starts_with("postgres"),
+            "ephemeral.url",
+            "PostgreSQL可由多个进程共用，此时临时状态须为 redis://，否则各进程的验证码、次数与在线状态互不相见",
+            "must be redis:// where the store is PostgreSQL, which several processes may share: each would have codes, \
+             tries and links of its own",
+        );
         unless(self.ephemeral.timeout_ms > 0, "ephemeral.timeout_ms", "须大于0", "must be above 0");
         unless(self.limits.events_timeout_ms > 0, "limits.events_timeout_ms", "须大于0", "must be above 0");
         unless(
@@ -212,5 +219,15 @@ mod tests {
         settings.events.url = "kafka://nowhere".into();
         let places: Vec<String> = settings.faults().into_iter().map(|fault| fault.at).collect();
         assert_eq!(places, ["deadlines.price_ms", "deadlines.code_ms", "http.listen", "events.url"]);
+    }
+
+    #[test]
+    fn what_processes_share_is_not_in_the_memory_of_one() {
+        let mut settings = read(None).expect("the default is sound");
+        settings.store.url = "postgresql://localhost/tongfu".into();
+        let places = |settings: &Settings| settings.faults().into_iter().map(|fault| fault.at).collect::<Vec<_>>();
+        assert_eq!(places(&settings), ["ephemeral.url"]);
+        settings.ephemeral.url = "redis://localhost".into();
+        assert_eq!(places(&settings), Vec::<String>::new());
     }
 }

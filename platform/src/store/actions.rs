@@ -201,21 +201,26 @@ pub(super) fn take_due(tx: &mut Tx<'_>, me: ProcessId, now_us: i64, most: u32) -
 }
 
 /// Adopts started actions of processes that did not renew their lease since `dead_before_us`, or never had one.
+///
+/// PostgreSQL: the leases of the dead are locked first. One that comes back to life renews after this commit, and then
+/// sees whose its actions are; one that was born since is seen with its lease wherever its actions are.
 pub(super) fn adopt(
     tx: &mut Tx<'_>,
     me: ProcessId,
     dead_before_us: i64,
     most: u32,
 ) -> Result<Vec<DueAction>, NotWritten> {
-    let living: Vec<Id> = on!(tx, c => lease::table
-        .filter(lease::renewed_at_us.ge(dead_before_us))
-        .select(lease::process)
-        .load(c))?;
+    let silent = lease::table.filter(lease::renewed_at_us.lt(dead_before_us)).select(lease::process);
+    let dead: Vec<Id> = match &mut **tx {
+        Conn::Sqlite(c) => silent.load(c)?,
+        Conn::Postgres(c) => silent.for_update().load(&mut **c)?,
+    };
+    let living = lease::table.filter(lease::process.ne_all(dead)).select(lease::process.nullable());
     let left = action::table
         .filter(not(action::done))
         .filter(action::started_by.is_not_null())
         .filter(action::started_by.ne(Id::from(me)))
-        .filter(action::started_by.ne_all(living.into_iter().map(Some)))
+        .filter(action::started_by.ne_all(living))
         .order((action::due_at_us, action::id))
         .limit(i64::from(most));
     let found = match &mut **tx {

@@ -63,6 +63,11 @@ impl From<Error> for StoreError {
             Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, info) => {
                 StoreError::Damaged(format!("a row refers to one that is not there: {}", info.message()))
             }
+            // PostgreSQL's texts have no U+0000, which it calls by its byte in whatever language it speaks: one row is
+            // wrong, not the server.
+            Error::DatabaseError(DatabaseErrorKind::Unknown, info) if info.message().contains("0x00") => {
+                StoreError::Damaged(format!("a text holds U+0000: {}", info.message()))
+            }
             other => StoreError::Unavailable(other.to_string()),
         }
     }

@@ -1,7 +1,8 @@
 //! PostgreSQL behind [`SqlStore`]: connecting, what a server must be, and migrations.
 //!
 //! Every connection may read and write; the pool hands them out. Nothing is decided by a session: no LISTEN, no
-//! session lock, no sequence, so a pooler may stand between.
+//! session lock, no sequence. But no pooler of transactions may stand between: settings and prepared statements are a
+//! session's, and whether a commit landed is known by its server process being gone.
 
 use diesel::connection::SimpleConnection as _;
 use diesel::pg::Pg;

@@ -131,6 +131,8 @@ const READS: usize = 4;
 /// A small write that lost against another is tried again this often.
 const WRITES: usize = 4;
 
+type Doubtful = Mutex<Vec<(TenantId, ActionId)>>;
+
 /// A store on SQL.
 pub struct SqlStore {
     /// The one connection that writes, where there can be only one.
@@ -139,8 +141,11 @@ pub struct SqlStore {
     access: Access,
     /// Server processes that were committing when their connection was lost.
     in_doubt: Mutex<Vec<Backend>>,
-    /// Actions of which nobody knows whether they were taken.
-    taken: Mutex<Vec<(TenantId, ActionId)>>,
+    /// Due actions of which nobody knows whether they were taken.
+    taken: Doubtful,
+    /// Actions of the dead of which nobody knows whether they were adopted. Apart from the others, because these are
+    /// asked about and never sent.
+    adopted: Doubtful,
     /// Held, never read: the lock ends with the file handle.
     _lock: Option<File>,
 }
@@ -182,6 +187,7 @@ impl SqlStore {
             access,
             in_doubt: Mutex::default(),
             taken: Mutex::default(),
+            adopted: Mutex::default(),
             _lock: None,
         }
     }
@@ -199,8 +205,8 @@ impl SqlStore {
     /// A store on connections that all read and write.
     pub(super) fn pooled(size: u32, connect: impl Connect, access: Access) -> SqlStore {
         let pool = Some(pool(size, connect));
-        let (in_doubt, taken) = (Mutex::default(), Mutex::default());
-        SqlStore { writer: None, pool, access, in_doubt, taken, _lock: None }
+        let (in_doubt, taken, adopted) = (Mutex::default(), Mutex::default(), Mutex::default());
+        SqlStore { writer: None, pool, access, in_doubt, taken, adopted, _lock: None }
     }
 
     /// Whether several processes may serve on it: then nobody is dead because this one lives.
@@ -306,8 +312,13 @@ impl SqlStore {
     }
 
     fn in_doubt(&self) -> MutexGuard<'_, Vec<Backend>> {
-        self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.in_doubt)
     }
+}
+
+/// Nothing in these lists is half-changed, so a poisoned one is as good as any.
+fn lock<T>(list: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    list.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a store knows of a connection's server process: enough to tell that it is gone.
@@ -328,19 +339,15 @@ impl DeskStore for SqlStore {
                 Ok(lent) => lent,
                 Err(error) => return Commit::Refused(error),
             };
-            let mut decided = false;
-            let commit = desk::transact(&mut lent.conn, wants, &mut |loaded| {
-                decided = true;
-                decide(loaded)
-            });
+            let commit = desk::transact(&mut lent.conn, wants, decide);
             lent.failed = matches!(commit, Commit::Refused(StoreError::Unavailable(_)) | Commit::Unknown(_));
             if matches!(commit, Commit::Unknown(_))
                 && let Some(backend) = lent.backend
             {
                 self.in_doubt().push(backend);
             }
-            // A dead connection is known by its first statement: nothing was decided on it yet.
-            if decided || !lent.failed || tries == READS {
+            // Nothing was written where it was refused (a dead connection, a deadlock): it is decided anew on another.
+            if !lent.failed || matches!(commit, Commit::Unknown(_)) || tries == READS {
                 return commit;
             }
         }
@@ -384,22 +391,23 @@ impl SqlStore {
         }
     }
 
-    /// Takes actions for a process. Those of which nobody knows whether they were taken are looked for at the next call:
-    /// they would be this process's, and no other would ever start them.
+    /// Takes actions for a process. Those of which nobody knows whether they were taken are kept in `doubts` and looked
+    /// for at the next call: they would be this process's, and no other would ever start them.
     fn take(
         &self,
+        doubts: &Doubtful,
         me: ProcessId,
         query: impl Fn(&mut Tx<'_>) -> Result<Vec<DueAction>, NotWritten>,
     ) -> Result<Vec<DueAction>, StoreError> {
         self.may_write()?;
-        let doubtful = std::mem::take(&mut *self.taken());
+        let doubtful = std::mem::take(&mut *lock(doubts));
         if !doubtful.is_empty() {
             let found = match &self.pool {
                 Some(pool) if self.is_shared() => self.settle_doubts(pool),
                 _ => Ok(()),
             }
             .and_then(|()| self.read(|conn| actions::started(conn, me, &doubtful)));
-            return found.inspect_err(|_| self.taken().extend(doubtful));
+            return found.inspect_err(|_| lock(doubts).extend(doubtful));
         }
         let mut taken = Vec::new();
         let work = |conn: &mut Conn, taken: &mut Vec<DueAction>| -> Result<Option<StoreError>, NotWritten> {
@@ -429,16 +437,12 @@ impl SqlStore {
         match done {
             Ok(None) => Ok(taken),
             Ok(Some(error)) => {
-                self.taken().extend(taken.iter().map(|due| (due.tenant, due.action.id)));
+                lock(doubts).extend(taken.iter().map(|due| (due.tenant, due.action.id)));
                 Err(error)
             }
             Err(NotWritten::Moved) => Ok(Vec::new()),
             Err(NotWritten::Failed(error)) => Err(error),
         }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Vec<(TenantId, ActionId)>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -452,14 +456,14 @@ impl Store for SqlStore {
 
     fn take_due(&self, me: ProcessId, now_us: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
         // Asked many times a second and mostly with nothing to do: that must not wait for the writer.
-        if self.taken().is_empty() && self.read(actions::next_due)?.is_none_or(|due_at_us| due_at_us > now_us) {
+        if lock(&self.taken).is_empty() && self.read(actions::next_due)?.is_none_or(|due_at_us| due_at_us > now_us) {
             return Ok(Vec::new());
         }
-        self.take(me, |tx| actions::take_due(tx, me, now_us, most))
+        self.take(&self.taken, me, |tx| actions::take_due(tx, me, now_us, most))
     }
 
     fn adopt(&self, me: ProcessId, now_us: i64, dead_after_ms: i64, most: u32) -> Result<Vec<DueAction>, StoreError> {
-        self.take(me, |tx| {
+        self.take(&self.adopted, me, |tx| {
             let now_us = tx.clock_us(now_us)?;
             actions::adopt(tx, me, now_us - dead_after_ms * 1000, most)
         })

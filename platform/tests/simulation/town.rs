@@ -144,6 +144,40 @@ fn what_another_process_has_adopted_meanwhile_is_not_sent() {
 }
 
 #[test]
+fn what_had_not_begun_when_another_adopted_it_is_not_sent_afterwards() {
+    in_paused_time(async {
+        let town = Town::new(1, &[QUIET, QUIET]).await;
+        *town.world.outside.silent.lock().expect("one thread") = Some(QUIET.parse().expect("a code"));
+        let other = ProcessId::from_uuid(town.world.clock.fresh());
+        town.world.store.renew_lease(other, town.world.clock.now_us() + 3_600_000_000).expect("a lease");
+        let (_asked, waits) = (town.open(town.bills[0]).await, town.open(town.bills[1]).await);
+        town.lose_the_lease();
+        seconds(5).await;
+        let adopted = town.world.store.adopt(other, town.world.clock.now_us(), 4_000, 9).expect("the store answers");
+        assert_eq!(adopted.len(), 2, "the question that was asked, and the one that waits for room");
+        let calls = town.calls();
+        town.find_the_lease();
+        seconds(30).await;
+        assert_eq!((town.stands(waits), town.calls()), ("created", calls), "its new owner asks about it");
+    });
+}
+
+#[test]
+fn an_answer_in_hand_is_told_again_while_the_store_cannot_take_it() {
+    in_paused_time(async {
+        let town = Town::new(32, &[HOSPITAL]).await;
+        town.execute("CREATE TRIGGER full BEFORE UPDATE ON orders BEGIN SELECT RAISE(ABORT, 'full'); END");
+        let calls = town.calls();
+        let order = town.open(town.bills[0]).await;
+        seconds(30).await;
+        assert_eq!(town.stands(order), "created");
+        town.execute("DROP TRIGGER full");
+        seconds(20).await;
+        assert_eq!((town.stands(order), town.calls()), ("priced", calls + 1), "and nobody is asked a second time");
+    });
+}
+
+#[test]
 fn a_silent_institution_delays_only_its_own_orders() {
     in_paused_time(async {
         let town = Town::new(2, &[QUIET, QUIET, QUIET, QUIET, HOSPITAL]).await;

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
+use platform::clock::Clock as _;
 use platform::domain::invariants::Invariant;
 use platform::domain::order::Event;
 use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
 use platform::store::{Commit, StoreError, Subject};
 use sandbox::engines::postgres::Postgres;
-use schema::ids::ActionId;
+use schema::ids::{ActionId, ProcessId};
 use tempfile::TempDir;
 
 use crate::Database;
@@ -114,6 +115,52 @@ fn actions_that_were_taken_in_a_commit_of_unknown_outcome_are_given_at_the_next_
         assert!(taken.iter().all(|due| due.action.started_by == Some(world.me)));
         assert_eq!(take(), Ok(Vec::new()), "once");
     }
+}
+
+/// What was adopted may have happened, so it must never come out among what is sent.
+#[test]
+fn actions_that_were_adopted_in_a_commit_of_unknown_outcome_are_given_as_adopted_only() {
+    for cut in [Cut::Before, Cut::After] {
+        let database = Database::new();
+        let wire = Wire::to(&database.0);
+        let world = World::new(Box::new(SqlStore::open_url(&wire.url, Access::Serve).expect("it opens")));
+        let order = world.open(world.bill("B1", 1000), false);
+        let dead = ProcessId::from_uuid(world.clock.fresh());
+        let left = price_action(&world, order.id, NOON_US, Some(dead));
+        plan(&world, vec![left.clone()]);
+        let adopt = || world.store.adopt(world.me, NOON_US, 4_000, 99);
+        wire.cut(cut);
+        assert!(adopt().is_err(), "the commit was cut off");
+        assert_eq!(world.store.take_due(world.me, i64::MAX, 99), Ok(Vec::new()), "nothing of it is due");
+        let adopted = loop {
+            match adopt() {
+                Err(StoreError::Unavailable(_)) => {}
+                Err(other) => unreachable!("{other}"),
+                Ok(adopted) if adopted.is_empty() => {}
+                Ok(adopted) => break adopted,
+            }
+        };
+        assert_eq!(adopted.iter().map(|due| due.action.id).collect::<Vec<_>>(), [left.id]);
+        assert_eq!(adopt(), Ok(Vec::new()), "once");
+    }
+}
+
+/// A text that PostgreSQL cannot keep is one event's fault: those beside it are written when the batch is halved.
+#[test]
+fn a_text_with_a_nul_is_a_damaged_row_and_not_a_broken_server() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let order = world.open(world.bill("B1", 1000), false);
+    let mut cancel = world.decide(order.id, &Event::Cancelled);
+    if let Some(write) = &mut cancel.order {
+        write.event_doc = "\"盒\u{0}\"".into();
+    }
+    let want = world.want(Subject::Order(order.id));
+    let commit = world.store.transact(&[want], &mut |_| vec![Some(cancel.clone())]);
+    assert!(matches!(commit, Commit::Refused(StoreError::Damaged(_))), "{commit:?}");
+    let by_number = world.want(Subject::BillNo(world.institution.clone(), "B\u{0}".into()));
+    let commit = world.store.transact(&[by_number], &mut |_| vec![None]);
+    assert!(matches!(commit, Commit::Refused(StoreError::Damaged(_))), "{commit:?}");
 }
 
 /// Server processes are ended at random while batches are committed: whatever was said of an event is true.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _};
 use platform::clock::Clock as _;
 use platform::domain::order::Event;
 use platform::store::{Change, Commit, DeskStore, Subject, Want, Written};
@@ -103,4 +106,40 @@ fn two_processes_that_take_actions_at_once_share_none_and_leave_none() {
     assert_eq!(all.len(), 60, "and by one of them");
     let rest = world.store.take_due(world.me, i64::MAX, 99).expect("the store answers");
     assert_eq!(rest, [], "and none was left");
+}
+
+#[derive(QueryableByName)]
+struct Waiting {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    waiting: i64,
+}
+
+#[test]
+fn who_renews_its_lease_while_another_looks_for_the_dead_is_not_dead() {
+    let database = Database::new();
+    let world = World::new(Box::new(database.store()));
+    let order = world.open(world.bill("B1", 1000), false);
+    let late = ProcessId::from_uuid(world.clock.fresh());
+    world.store.renew_lease(late, NOON_US).expect("a lease");
+    plan(&world, vec![price_action(&world, order.id, NOON_US, Some(late))]);
+    let mut its = PgConnection::establish(&database.0).expect("a connection");
+    its.batch_execute("UPDATE lease SET renewed_at_us = renewed_at_us - 10000000").expect("ten seconds ago");
+    let renewing = "BEGIN; UPDATE lease SET renewed_at_us = renewed_at_us + 10000000";
+    its.batch_execute(renewing).expect("not committed yet");
+    let adopted = thread::scope(|scope| {
+        let looking = scope.spawn(|| world.store.adopt(world.me, NOON_US, 4_000, 9).expect("the store answers"));
+        let mut beside = PgConnection::establish(&database.0).expect("a connection");
+        let waits = "SELECT count(*) AS waiting FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while !looking.is_finished() {
+            let found: Waiting = diesel::sql_query(waits).get_result(&mut beside).expect("an answer");
+            if found.waiting > 0 {
+                break;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        its.batch_execute("COMMIT").expect("it lives");
+        looking.join().expect("it ends")
+    });
+    assert_eq!(adopted, [], "it lives, so its actions are its own");
 }
