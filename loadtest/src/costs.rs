@@ -48,6 +48,12 @@ fn ticks(pid: u32) -> Option<(u64, u64)> {
     Some((fields.get(11)? + fields.get(12)?, fields.get(13)? + fields.get(14)?))
 }
 
+/// Processor milliseconds of the programs that this one has started and waited for.
+pub(crate) fn of_ended_ms() -> u64 {
+    let own = u32::try_from(getpid().as_raw_nonzero().get()).ok().and_then(ticks);
+    own.map_or(0, |(_, of_ended)| of_ended) * 1000 / rustix::param::clock_ticks_per_second().max(1)
+}
+
 fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|child| child.parse().ok()).collect()

@@ -18,10 +18,11 @@ use crate::engines::Engines;
 use crate::figures::Figures;
 use crate::journey;
 use crate::report::Report;
+use crate::scenario::Scenario;
 use crate::{Options, costs};
 
 /// Real deadlines would outlive the run; the compressed ones are so short that a busy machine would pass them.
-const PROFILE: Profile = Profile {
+pub(crate) const PROFILE: Profile = Profile {
     price_ms: 60_000,
     priced_ms: 60_000,
     code_ms: 60_000,
@@ -36,13 +37,68 @@ const PROFILE: Profile = Profile {
 };
 
 /// People who are free, and what is seen.
-struct Crowd {
-    free: Mutex<BTreeMap<&'static str, VecDeque<Arc<Member>>>>,
+pub(crate) struct Crowd {
+    free: Mutex<Free>,
     figures: Mutex<Figures>,
+}
+
+/// By city.
+pub(crate) type Free = BTreeMap<&'static str, VecDeque<Arc<Member>>>;
+
+impl Crowd {
+    /// Everybody of a city, and nothing seen yet.
+    pub(crate) fn of(city: &City) -> Arc<Crowd> {
+        Arc::new(Crowd { free: Mutex::new(everybody(city)), figures: Mutex::default() })
+    }
+
+    /// What was seen since the last time.
+    pub(crate) fn take_figures(&self) -> Figures {
+        std::mem::take(&mut *lock(&self.figures))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How payments arrive, and for how long.
+pub(crate) struct Load {
+    pub(crate) scenario: Scenario,
+    /// Mean arrivals a second.
+    pub(crate) rate: u32,
+    /// Seconds before counting, and seconds that count.
+    pub(crate) warm_up: u32,
+    pub(crate) seconds: u32,
+    pub(crate) seed: u64,
+}
+
+/// As many payments at a time as there are `payers`, each following the last at once, until the time is over: the most
+/// that the city can do. How many were completed until the last had ended, and how long that took.
+pub(crate) async fn press(city: &Arc<City>, crowd: &Arc<Crowd>, payers: usize, time: Duration) -> (u64, Duration) {
+    let hospitals = hospitals();
+    let began = Instant::now();
+    let mut under_way = JoinSet::new();
+    for number in 0..payers {
+        let (city, crowd, hospitals) = (Arc::clone(city), Arc::clone(crowd), hospitals.clone());
+        under_way.spawn(async move {
+            let mut turn = number;
+            while began.elapsed() < time {
+                let (admdvs, institution) = hospitals[turn % hospitals.len()];
+                turn += 1;
+                let member = lock(&crowd.free).get_mut(admdvs).and_then(VecDeque::pop_front);
+                let Some(member) = member else {
+                    lock(&crowd.figures).nobody_free += 1;
+                    return;
+                };
+                lock(&crowd.figures).arrived(began.elapsed(), true);
+                let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
+                lock(&crowd.free).entry(admdvs).or_default().push_back(member);
+                lock(&crowd.figures).ended(began.elapsed(), true, told);
+            }
+        });
+    }
+    while under_way.join_next().await.is_some() {}
+    (lock(&crowd.figures).completed, began.elapsed())
 }
 
 /// Runs the scenario and proves the books.
@@ -63,13 +119,13 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     })
     .await?;
     city.settle_in().await?;
-    let crowd = Arc::new(Crowd { free: Mutex::new(everybody(&city)), figures: Mutex::default() });
+    let crowd = Crowd::of(&city);
     options.scenario.prepare(&city).await?;
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
 
     let city = Arc::new(city);
-    let (before, took) = arrive(options, &city, &crowd, &pids).await;
+    let (before, took) = arrive(&options.load(), &city, &crowd, &pids).await;
     let spent = costs::spent(&pids);
     let peak_kib = pids.get(city::town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     city.set_faults(0).await?;
@@ -78,7 +134,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
     city.stop().await?;
     drop(engines);
-    let figures = std::mem::take(&mut *lock(&crowd.figures));
+    let figures = crowd.take_figures();
     let report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
     if report.is_sound() {
         std::fs::remove_dir_all(&dir)?;
@@ -88,29 +144,34 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     Ok(report)
 }
 
-fn everybody(city: &City) -> BTreeMap<&'static str, VecDeque<Arc<Member>>> {
+/// Where people are treated: city and institution.
+pub(crate) fn hospitals() -> Vec<(&'static str, &'static str)> {
+    CITIES.iter().flat_map(|plan| plan.hospitals.iter().map(|hospital| (plan.admdvs, hospital.code))).collect()
+}
+
+/// Everybody who lives in a city.
+pub(crate) fn everybody(city: &City) -> Free {
     let mut everybody = city.take_everybody();
     CITIES.iter().map(|plan| (plan.admdvs, everybody.remove(plan.admdvs).unwrap_or_default().into())).collect()
 }
 
 /// Lets payments arrive and waits for the last; what had been spent when counting began, and how long was counted.
-async fn arrive(
-    options: &Options,
+pub(crate) async fn arrive(
+    load: &Load,
     city: &Arc<City>,
     crowd: &Arc<Crowd>,
     pids: &BTreeMap<String, u32>,
 ) -> (costs::Spent, Duration) {
-    let mut dice = ChaCha8Rng::seed_from_u64(options.seed);
-    let hospitals: Vec<(&'static str, &'static str)> =
-        CITIES.iter().flat_map(|plan| plan.hospitals.iter().map(|hospital| (plan.admdvs, hospital.code))).collect();
-    let warm = Duration::from_secs(options.warm_up.into());
-    let end = warm + Duration::from_secs(options.seconds.into());
+    let mut dice = ChaCha8Rng::seed_from_u64(load.seed);
+    let hospitals = hospitals();
+    let warm = Duration::from_secs(load.warm_up.into());
+    let end = warm + Duration::from_secs(load.seconds.into());
     let began = Instant::now();
     let mut before = None;
     let mut at = Duration::ZERO;
     let mut under_way = JoinSet::new();
     loop {
-        at = options.scenario.next(at, options.rate, &mut dice);
+        at = load.scenario.next(at, load.rate, &mut dice);
         if at >= end {
             break;
         }

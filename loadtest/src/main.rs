@@ -10,28 +10,34 @@
 //! | [`costs`] | processor time and memory by program |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
+//! | [`bench`], [`peer`], [`rows`] | the same city beside `pgbench` writing the same rows, in turns |
 
+mod bench;
 mod costs;
 mod drive;
 mod engines;
 mod figures;
 mod journey;
+mod peer;
 mod plot;
 mod report;
+mod rows;
 mod scenario;
 
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use scenario::Scenario;
 
 /// 压测 / an open-loop load on a whole city.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// 场景 / how payments arrive
     #[arg(long, value_enum, default_value_t = Scenario::Steady)]
     scenario: Scenario,
@@ -64,6 +70,19 @@ struct Options {
     platform_bin: Option<PathBuf>,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// 与 pgbench 轮流测量 / the whole city and `pgbench` writing the same rows, in turns
+    Bench(bench::Options),
+}
+
+impl Options {
+    fn load(&self) -> drive::Load {
+        let Options { scenario, rate, seconds, warm_up, seed, .. } = *self;
+        drive::Load { scenario, rate, warm_up, seconds, seed }
+    }
+}
+
 #[tokio::main]
 async fn main() -> io::Result<ExitCode> {
     tracing_subscriber::fmt()
@@ -74,6 +93,9 @@ async fn main() -> io::Result<ExitCode> {
         .with_writer(io::stderr)
         .init();
     let options = Options::parse();
+    if let Some(Command::Bench(options)) = &options.command {
+        return bench::run(options).await;
+    }
     let report = drive::run(&options).await?;
     std::fs::create_dir_all(&options.out)?;
     std::fs::write(options.out.join("load.json"), serde_json::to_string_pretty(&report.json())?)?;

@@ -109,6 +109,15 @@ impl Postgres {
         finished(Command::new(self.bin.join("psql")).args(["-q", "-d", &url, "-c", end]))
     }
 
+    /// What `psql` says to a statement: a line a row, columns apart by `|`.
+    pub fn ask(&self, database: &str, statement: &str) -> io::Result<String> {
+        let output = Command::new(self.bin.join("psql")).args(["-XAtq", "-d", database, "-c", statement]).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!("{statement}: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Whether this one may be stopped: not one that was given.
     pub fn is_ours(&self) -> bool {
         self.own.is_some()

@@ -1,0 +1,310 @@
+//! The bench: a whole city on PostgreSQL, Redis and Kafka, and beside it, in turns within one run, `pgbench` writing the
+//! very rows that its payments write. Ratios of one run mean something on a noisy machine; figures alone hardly do.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sandbox::city::{self, City, town};
+use sandbox::engines::postgres::Postgres;
+use serde_json::{Map, Value, json};
+
+use crate::costs::{self, Spent};
+use crate::drive::{self, Crowd, Load, PROFILE};
+use crate::engines::{Choice, Engines};
+use crate::journey::Step;
+use crate::peer::Peer;
+use crate::scenario::Scenario;
+
+/// `loadtest bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// 轮数 / turns of each
+    #[arg(long, default_value_t = 3)]
+    turns: u32,
+    /// 每轮秒数 / seconds a turn
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+    /// 同时支付人数 / payments at a time
+    #[arg(long, default_value_t = 64)]
+    payers: usize,
+    /// 每城人数 / people per city
+    #[arg(long, default_value_t = 200)]
+    people: u32,
+    /// 随机种子 / feeds all dice
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// 结果文件 / where the figures go
+    #[arg(long, default_value = "target/bench.json")]
+    out: PathBuf,
+    /// 单独测量写台的程序 / the program that drives the desk alone (`platform/examples/desk.rs`)
+    #[arg(long)]
+    desk_bin: Option<PathBuf>,
+}
+
+/// One turn of something that pays.
+#[derive(Debug, Clone, Default)]
+struct Turn {
+    payments: u64,
+    took: Duration,
+    cpu_ms: BTreeMap<&'static str, u64>,
+    /// WAL bytes, commits, flushes.
+    written: [u64; 3],
+}
+
+impl Turn {
+    /// Payments a second, in thousandths.
+    fn per_s_milli(&self) -> u64 {
+        self.payments * 1_000_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Processor microseconds of these groups a payment.
+    fn cpu_us(&self, groups: &[&str]) -> u64 {
+        let ms: u64 = groups.iter().filter_map(|group| self.cpu_ms.get(group)).sum();
+        ms * 1000 / self.payments.max(1)
+    }
+}
+
+/// What a database server has written so far: WAL bytes, commits of one database, flushes of the WAL.
+fn written(postgres: &Postgres, url: &str) -> io::Result<[u64; 3]> {
+    let told = postgres.ask(
+        url,
+        "SELECT pg_stat_force_next_flush(); SELECT wal_bytes::int8 || ' ' || (SELECT xact_commit FROM pg_stat_database \
+         WHERE datname = current_database()) || ' ' || wal_sync FROM pg_stat_wal",
+    )?;
+    let mut numbers = told.split_whitespace().filter_map(|word| word.parse().ok());
+    let mut next = || numbers.next().unwrap_or(0);
+    Ok([next(), next(), next()])
+}
+
+fn less(after: &Spent, before: &Spent) -> BTreeMap<&'static str, u64> {
+    after.iter().map(|(group, ms)| (*group, ms.saturating_sub(before.get(group).copied().unwrap_or(0)))).collect()
+}
+
+/// Runs it, prints it and leaves it in a file.
+pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
+    let dir = std::env::temp_dir().join(format!("tongfu-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    eprintln!("取样 taking the rows of a few payments");
+    let own = city::Options { seed: options.seed, profile: Some(PROFILE), plain: true, ..city::Options::default() };
+    let peer = Peer::of_a_city(&dir.join("peer"), own.clone()).await?;
+    let engines = Engines::start(Choice::Real, &dir)?;
+    let postgres = engines.postgres().ok_or_else(|| io::Error::other("no database server"))?;
+    let url = engines.settings().iter().find(|(name, _)| name == "TONGFU__STORE__URL").map(|(_, url)| url.clone());
+    let url = url.ok_or_else(|| io::Error::other("no database"))?;
+    let beside = peer.database(postgres)?;
+    let city = City::start(city::Options {
+        people: Some(options.people),
+        dir: Some(dir.join("city")),
+        platform_env: engines.settings().to_vec(),
+        ..own
+    })
+    .await?;
+    city.settle_in().await?;
+    let crowd = Crowd::of(&city);
+    let city = Arc::new(city);
+    let mut pids = city.pids().await;
+    pids.extend(engines.pids());
+    let time = Duration::from_secs(options.seconds.into());
+
+    eprintln!("热身 warming up");
+    drive::press(&city, &crowd, options.payers, time).await;
+    peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
+    crowd.take_figures();
+    let (mut whole, mut rows) = (Vec::new(), Vec::new());
+    for turn in 0..options.turns {
+        eprintln!("第{}轮 turn {}", turn + 1, turn + 1);
+        let (before, wrote) = (costs::spent(&pids), written(postgres, &url)?);
+        let (payments, took) = drive::press(&city, &crowd, options.payers, time).await;
+        let cpu_ms = less(&costs::spent(&pids), &before);
+        whole.push(Turn { payments, took, cpu_ms, written: since(&written(postgres, &url)?, &wrote) });
+        let failed = crowd.take_figures().failed;
+        if !failed.is_empty() {
+            eprintln!("未完成 not completed: {failed:?}");
+        }
+        rows.push(peer_turn(&peer, postgres, &beside, time, u64::from(turn + 1) * 10_000_000, &pids)?);
+    }
+    let top_milli = median(&whole, Turn::per_s_milli);
+    let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
+    eprintln!("半载 half of the top rate: {rate}/s");
+    let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
+    drive::arrive(&load, &city, &crowd, &pids).await;
+    let half = crowd.take_figures();
+    let peak_kib = pids.get(town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
+    let verdict = city.verdict().await?;
+    let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
+    city.stop().await?;
+
+    let alone = desk_alone(options, &dir, postgres, &pids, time)?;
+    drop(engines);
+    let mut report = Map::new();
+    let sound = verdict.is_sound();
+    report.insert("books_balance".into(), json!(verdict.books_balance && verdict.sides_agree));
+    report.insert("charged_twice".into(), json!(verdict.charged_twice));
+    tell(&mut report, &whole, &rows, &peer);
+    report.insert("platform_peak_kib".into(), json!(peak_kib));
+    report.insert("half_rate_per_s".into(), json!(rate));
+    report.insert("own_share_ms_at_half_rate".into(), own_share(&half));
+    if let Some((desks, peers)) = alone {
+        let ratio = ratio(median(&desks, Turn::per_s_milli), median(&peers, Turn::per_s_milli));
+        report.insert("store_ratio".into(), milli(ratio));
+        report.insert("desk_payments_per_s".into(), spread(&desks, Turn::per_s_milli));
+        report.insert("pgbench_desk_rows_payments_per_s".into(), spread(&peers, Turn::per_s_milli));
+        let cpu = |turn: &Turn| turn.cpu_us(&["generator", "postgres"]);
+        report.insert("desk_cpu_ms_per_payment".into(), spread(&desks, cpu));
+        report.insert("pgbench_desk_rows_cpu_ms_per_payment".into(), spread(&peers, cpu));
+    }
+    let text = serde_json::to_string_pretty(&Value::Object(report))?;
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&options.out, &text)?;
+    println!("{text}");
+    if sound {
+        std::fs::remove_dir_all(&dir)?;
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What `make bench` is asked about first.
+fn tell(report: &mut Map<String, Value>, whole: &[Turn], rows: &[Turn], peer: &Peer) {
+    let (transactions, changed, scripts) = peer.size();
+    let per_script = |number: usize| milli((number * 1000 / scripts.max(1)) as u64);
+    report.insert("payments_per_s".into(), spread(whole, Turn::per_s_milli));
+    report.insert("pgbench_payments_per_s".into(), spread(rows, Turn::per_s_milli));
+    report.insert("pgbench_transactions_per_payment".into(), per_script(transactions));
+    report.insert("pgbench_rows_per_payment".into(), per_script(changed));
+    let peer_cpu = |turn: &Turn| turn.cpu_us(&["generator", "postgres"]);
+    let whole_cpu = |turn: &Turn| turn.cpu_us(&["platform", "postgres", "redis", "kafka"]);
+    report.insert("cpu_ratio".into(), milli(ratio(median(rows, peer_cpu), median(whole, whole_cpu))));
+    report.insert("pgbench_cpu_ms_per_payment".into(), spread(rows, peer_cpu));
+    let mut cpu = Map::new();
+    for group in ["platform", "postgres", "redis", "kafka", "adapters", "sandbox", "generator"] {
+        cpu.insert(group.into(), spread(whole, |turn: &Turn| turn.cpu_us(&[group])));
+    }
+    report.insert("cpu_ms_per_payment".into(), Value::Object(cpu));
+    for (place, name) in ["wal_bytes_per_payment", "commits_per_payment", "flushes_per_payment"].into_iter().enumerate() {
+        let of = |turn: &Turn| turn.written[place] * 1000 / turn.payments.max(1);
+        report.insert(name.into(), json!({"city": spread(whole, of), "pgbench": spread(rows, of)}));
+    }
+}
+
+/// The answers to a phone in which nobody outside is asked: opening, asking for a code, paying.
+fn own_share(half: &crate::figures::Figures) -> Value {
+    let mut steps = Map::new();
+    for step in [Step::Open, Step::Code, Step::Pay] {
+        if let Some([p50, p95, p99, _]) = half.percentiles(step) {
+            steps.insert(step.name().into(), json!({"p50": milli(p50), "p95": milli(p95), "p99": milli(p99)}));
+        }
+    }
+    Value::Object(steps)
+}
+
+fn peer_turn(
+    peer: &Peer,
+    postgres: &Postgres,
+    url: &str,
+    time: Duration,
+    from: u64,
+    pids: &BTreeMap<String, u32>,
+) -> io::Result<Turn> {
+    let only: BTreeMap<String, u32> = pids.iter().filter(|(name, _)| *name == "postgres").map(owned).collect();
+    let (before, wrote, ended) = (costs::spent(&only), written(postgres, url)?, costs::of_ended_ms());
+    let run = peer.run(postgres, url, time, from)?;
+    let mut cpu_ms = less(&costs::spent(&only), &before);
+    // Here the generator is `pgbench`.
+    cpu_ms.insert("generator", costs::of_ended_ms() - ended);
+    Ok(Turn { payments: run.payments, took: run.took, cpu_ms, written: since(&written(postgres, url)?, &wrote) })
+}
+
+fn owned((name, pid): (&String, &u32)) -> (String, u32) {
+    (name.clone(), *pid)
+}
+
+/// The desk and PostgreSQL alone, and `pgbench` on the rows that the desk alone writes, in turns.
+fn desk_alone(
+    options: &Options,
+    dir: &Path,
+    postgres: &Postgres,
+    pids: &BTreeMap<String, u32>,
+    time: Duration,
+) -> io::Result<Option<(Vec<Turn>, Vec<Turn>)>> {
+    let Some(program) = &options.desk_bin else { return Ok(None) };
+    eprintln!("写台 the desk alone");
+    let drive = |url: &str, payments: u64, at_once: u64, seed: u64| -> io::Result<Duration> {
+        let mut desk = Command::new(program);
+        desk.args(["--url", url]).arg(format!("--payments={payments}"));
+        let output = desk.arg(format!("--at-once={at_once}")).arg(format!("--seed={seed}")).output()?;
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| io::Error::other(format!("{error}: {}", String::from_utf8_lossy(&output.stderr))))?;
+        if told["books_balance"] != json!(true) {
+            return Err(io::Error::other("the desk's books are off"));
+        }
+        Ok(Duration::from_micros(told["took_us"].as_u64().unwrap_or_default()))
+    };
+    let migrate = |url: &str| drive_migration(options, url);
+    let peer = Peer::of_one_at_a_time(&dir.join("desk"), migrate, |url, seed| drive(url, 1, 1, 100 + seed).map(drop))?;
+    let (url, beside) = (postgres.database(None)?, peer.database(postgres)?);
+    migrate(&url)?;
+    let only: BTreeMap<String, u32> = pids.iter().filter(|(name, _)| *name == "postgres").map(owned).collect();
+    let many = u64::from(options.seconds) * 200;
+    drive(&url, many, 256, 1)?;
+    peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
+    let (mut desks, mut peers) = (Vec::new(), Vec::new());
+    for turn in 0..options.turns {
+        let (before, wrote, ended) = (costs::spent(&only), written(postgres, &url)?, costs::of_ended_ms());
+        let took = drive(&url, many, 256, 2 + u64::from(turn))?;
+        let mut cpu_ms = less(&costs::spent(&only), &before);
+        cpu_ms.insert("generator", costs::of_ended_ms() - ended);
+        desks.push(Turn { payments: many, took, cpu_ms, written: since(&written(postgres, &url)?, &wrote) });
+        peers.push(peer_turn(&peer, postgres, &beside, time, u64::from(turn + 1) * 10_000_000, pids)?);
+    }
+    Ok(Some((desks, peers)))
+}
+
+/// Makes the tables, as an operator does.
+fn drive_migration(options: &Options, url: &str) -> io::Result<()> {
+    let beside = std::env::current_exe()?.with_file_name("platform");
+    let config = options.out.with_extension("toml");
+    std::fs::write(&config, format!("[store]\nurl = \"{url}\"\n[ephemeral]\nurl = \"redis://127.0.0.1:1\"\n"))?;
+    let output = Command::new(beside).arg("--config").arg(&config).arg("migrate").output()?;
+    std::fs::remove_file(&config)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("platform migrate: {}", String::from_utf8_lossy(&output.stderr))))
+}
+
+fn since(after: &[u64; 3], before: &[u64; 3]) -> [u64; 3] {
+    std::array::from_fn(|place| after[place].saturating_sub(before[place]))
+}
+
+fn median(turns: &[Turn], of: impl Fn(&Turn) -> u64) -> u64 {
+    let mut values: Vec<u64> = turns.iter().map(of).collect();
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}
+
+/// Thousandths.
+fn ratio(of: u64, to: u64) -> u64 {
+    of * 1000 / to.max(1)
+}
+
+/// Thousandths as a JSON number.
+fn milli(value: u64) -> Value {
+    let text = format!("{}.{:03}", value / 1000, value % 1000);
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}
+
+/// The median of the turns, the least and the most, from thousandths.
+fn spread(turns: &[Turn], of: impl Fn(&Turn) -> u64) -> Value {
+    let values: Vec<u64> = turns.iter().map(&of).collect();
+    let of_all = |pick: Option<u64>| milli(pick.unwrap_or(0));
+    json!({
+        "median": milli(median(turns, &of)),
+        "min": of_all(values.iter().copied().min()), "max": of_all(values.iter().copied().max()),
+    })
+}
