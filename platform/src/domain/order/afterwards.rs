@@ -2,13 +2,14 @@
 
 use schema::refusal::{Code as No, Refusal};
 
-use super::draft::{Draft, beyond_money, inconsistent};
+use super::draft::{Draft, inconsistent};
 use super::event::Event;
 use super::facts::Order;
 use super::state::{State, Why};
 use super::{Decision, Given};
 use crate::domain::action::Action;
 use crate::domain::refund::{self, Returned};
+use crate::domain::refusal::beyond_money;
 
 pub(super) fn refund_some(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let (Event::RefundAsked(asked), State::Completed { legs, guidance }) = (event, &order.state) else {

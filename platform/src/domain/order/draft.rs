@@ -10,6 +10,7 @@ use super::{Decision, Given};
 use crate::domain::action::{Action, News, Planned};
 use crate::domain::deadline::Rules;
 use crate::domain::posting::Posting;
+use crate::domain::refusal::beyond_money;
 
 /// A decision in the making: keeps clock, version and deadline right in one place.
 pub(super) struct Draft<'a> {
@@ -107,10 +108,6 @@ pub(super) fn deadline(order: &Order, rules: &Rules) -> Option<i64> {
         Place::Returning => after(rules.refund_ms),
         Place::Completed | Place::Suspended | Place::Closed => None,
     }
-}
-
-pub(super) fn beyond_money(_: Overflow) -> Refusal {
-    Refusal::new(No::Internal, "an amount is beyond the range of money")
 }
 
 /// The pair is in the table but the state lacks the data: cannot happen, and must not panic over money.

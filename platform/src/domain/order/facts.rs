@@ -56,6 +56,13 @@ pub struct Order {
     pub deadline_at_us: Option<i64>,
 }
 
+impl Order {
+    /// Who pays what: as settled, else as priced.
+    pub fn split(&self) -> Option<Split> {
+        self.state.settled().map(|settled| settled.split).or(self.price.as_ref().map(|price| price.split))
+    }
+}
+
 /// The bill an order pays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BilledFor {

@@ -3,7 +3,7 @@
 use schema::refusal::{Code as No, Refusal};
 
 use super::cash::become_paid;
-use super::draft::{Draft, beyond_money, closed, inconsistent, not_early};
+use super::draft::{Draft, closed, inconsistent, not_early};
 use super::event::Event;
 use super::facts::{Insurance, Legs, Order, Settled, Taken};
 use super::payer::{open_wallet, send_2207};
@@ -13,7 +13,7 @@ use super::waiting::{flag, suspend_silent_bureau};
 use super::{Decision, Given};
 use crate::domain::action::{Action, News};
 use crate::domain::posting;
-use crate::domain::refusal::unlisted;
+use crate::domain::refusal::{beyond_money, unlisted};
 use crate::domain::split::differs_for_the_payer;
 
 pub(super) fn settled(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {

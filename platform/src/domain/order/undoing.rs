@@ -3,7 +3,7 @@
 use schema::refusal::Refusal;
 
 use super::cash::{known_payment, take_stray};
-use super::draft::{Draft, beyond_money, closed, inconsistent, suspend};
+use super::draft::{Draft, closed, inconsistent, suspend};
 use super::event::Event;
 use super::facts::Order;
 use super::insurance::{back_to_price, undo};
@@ -11,6 +11,7 @@ use super::state::{Owner, State, Then, Why};
 use super::{Decision, Given};
 use crate::domain::action::{Action, News};
 use crate::domain::posting;
+use crate::domain::refusal::beyond_money;
 
 pub(super) fn undone(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     let (Event::UndoDone(undone) | Event::UndoFound(undone)) = event else { return Err(inconsistent(order, event)) };

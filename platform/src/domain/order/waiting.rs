@@ -2,13 +2,13 @@
 
 use schema::refusal::{Code as No, Refusal};
 
-use super::draft::{Draft, beyond_money, inconsistent, not_early, suspend};
+use super::draft::{Draft, inconsistent, not_early, suspend};
 use super::event::Event;
 use super::facts::Order;
 use super::state::{Owner, Place, State, Why};
 use super::{Decision, Given, next};
 use crate::domain::refund;
-use crate::domain::refusal::unlisted;
+use crate::domain::refusal::{beyond_money, unlisted};
 
 pub(super) fn flag(order: &Order, event: &Event, given: &Given<'_>) -> Result<Decision, Refusal> {
     if order.insured.is_none() {

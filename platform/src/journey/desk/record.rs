@@ -37,7 +37,7 @@ pub(super) fn record(
             institution: order.bill.institution.clone(),
             bill_no: order.bill.bill_no.clone(),
             amount_fen: order.bill.amount,
-            split: order.state.settled().map(|s| s.split).or(order.price.as_ref().map(|price| price.split)),
+            split: order.split(),
             setl_id: order.state.settled().map(|settled| settled.setl_id.clone()),
             transaction_id: order.state.taken().map(|taken| taken.transaction_id.clone()),
             refunded_fen: order.refunded,
