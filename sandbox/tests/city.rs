@@ -6,33 +6,16 @@ mod records;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use sandbox::city::verdict::Verdict;
 use sandbox::city::{City, Options};
 use serde_json::Value;
 
-/// `target/debug/NAME`, beside the folder this test runs from.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test runs from a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
-    let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
-    program
-}
-
 /// Runs a city without faults to its end; what is said of it lies in its folder.
 async fn lived(dir: &Path, payments: u32, options: Options) -> (Verdict, Value) {
-    let options = Options {
-        payments: Some(payments),
-        faults_ppm: 0,
-        dir: Some(dir.to_owned()),
-        platform_bin: Some(program("platform")),
-        adapter_bin: Some(program("hospital-adapter")),
-        sandbox_bin: Some(program("sandbox")),
-        ..options
-    };
+    let options = Options { payments: Some(payments), faults_ppm: 0, dir: Some(dir.to_owned()), ..options };
     let city = City::start(options).await.expect("the city starts");
     city.settle_in().await.expect("people log in");
     city.pay(payments, |_| {}).await;
@@ -138,7 +121,7 @@ async fn every_record_of_a_city_is_what_its_schema_says_and_numbered_without_gap
 
 /// `sandbox city --payments N --json` at the default share of faults, as anybody types it.
 fn typed(dir: &Path, payments: u32, seed: u32) -> Value {
-    let ran = Command::new(program("sandbox"))
+    let ran = Command::new(env!("CARGO_BIN_EXE_sandbox"))
         .args(["city", "--json", "--payments", &payments.to_string(), "--seed", &seed.to_string(), "--dir"])
         .arg(dir)
         .output()

@@ -3,22 +3,12 @@
 //!
 //! The programs are real: `make test` builds them before the tests run. `PAYMENTS=1000` for a longer night.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use sandbox::city::{City, Options};
-
-/// `target/debug/NAME`, beside the folder this test runs from.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test runs from a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
-    let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
-    program
-}
 
 fn payments() -> u32 {
     std::env::var("PAYMENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(300)
@@ -27,15 +17,8 @@ fn payments() -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_sigkill_at_random_moments_every_order_ends_and_nobody_is_charged_twice() {
     let dir = tempfile::tempdir().expect("a folder");
-    let options = Options {
-        seed: 300,
-        payments: Some(payments()),
-        dir: Some(dir.path().to_owned()),
-        platform_bin: Some(program("platform")),
-        adapter_bin: Some(program("hospital-adapter")),
-        sandbox_bin: Some(program("sandbox")),
-        ..Options::default()
-    };
+    let options =
+        Options { seed: 300, payments: Some(payments()), dir: Some(dir.path().to_owned()), ..Options::default() };
     let city = Arc::new(City::start(options).await.expect("the city starts"));
     city.settle_in().await.expect("people log in");
     city.set_faults(10_000).await.expect("faults");
@@ -97,9 +80,6 @@ async fn ten_payments_without_faults_end_right_from_every_side() {
         faults_ppm: 0,
         plain: true,
         dir: Some(dir.path().to_owned()),
-        platform_bin: Some(program("platform")),
-        adapter_bin: Some(program("hospital-adapter")),
-        sandbox_bin: Some(program("sandbox")),
         ..Options::default()
     };
     let city = City::start(options).await.expect("the city starts");

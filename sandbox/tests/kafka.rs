@@ -1,21 +1,11 @@
 //! A city whose events go to Kafka: while it is away payments go on, and when it is back everything that happened is
 //! there, in order, even if the platform dies over it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sandbox::city::{City, Options};
 use sandbox::engines::kafka::{Kafka, Shape};
 use serde_json::{Value, json};
-
-/// `target/debug/NAME`, beside the folder this test runs from.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test runs from a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
-    let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
-    program
-}
 
 /// What `platform events verify` says: a finding is said by its exit status as well, which is not asked here.
 async fn verified(city: &City, wait_s: u32) -> Value {
@@ -36,9 +26,6 @@ async fn payments_go_on_while_kafka_is_away_and_their_events_catch_up_in_order()
         payments: Some(60),
         faults_ppm: 0,
         dir: Some(dir.path().to_owned()),
-        platform_bin: Some(program("platform")),
-        adapter_bin: Some(program("hospital-adapter")),
-        sandbox_bin: Some(program("sandbox")),
         platform_env: env.map(|(name, value)| (name.to_owned(), value)).to_vec(),
         ..Options::default()
     };

@@ -4,7 +4,6 @@
 //!
 //! The programs and the servers are real: `make test` builds and installs them before the tests run.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,15 +17,6 @@ use tempfile::TempDir;
 
 /// Each of these cities takes a whole machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// `target/debug/NAME`, beside the folder this test runs from.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test runs from a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
-    let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
-    program
-}
 
 /// A city of two platforms with its engines.
 struct Province {
@@ -52,9 +42,6 @@ impl Province {
             seed,
             payments: Some(payments),
             dir: Some(dir.path().join("city")),
-            platform_bin: Some(program("platform")),
-            adapter_bin: Some(program("hospital-adapter")),
-            sandbox_bin: Some(program("sandbox")),
             platform_env: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             replicas: 2,
             ..Options::default()

@@ -1,5 +1,8 @@
 //! What our OpenAPI documents say of every operation alike, so that no handler has to repeat it and none can forget it.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::response::Response;
@@ -85,5 +88,54 @@ fn refusals(operation: &mut Operation) {
             response.content.clear();
             response.content.insert(PROBLEM_JSON.to_owned(), problem.into());
         }
+    }
+}
+
+/// What a document lacks of what [`EveryOperation`] gives, operation by operation. Empty for a document that is whole.
+pub fn lacking(document: &Value) -> Vec<String> {
+    let problem = json!({ PROBLEM_JSON: { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    let (mut lacking, mut ids) = (Vec::new(), BTreeSet::new());
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let calls = paths.flat_map(|(path, item)| {
+        item.as_object().into_iter().flatten().map(move |(method, operation)| (format!("{method} {path}"), operation))
+    });
+    for (call, operation) in calls {
+        let mut wants = |there: bool, what: &str| {
+            if !there {
+                lacking.push(format!("{call}: {what}"));
+            }
+        };
+        wants(operation["operationId"].as_str().is_some_and(|id| ids.insert(id.to_owned())), "an id of its own");
+        let parameters = operation["parameters"].as_array();
+        let traced = |it: &Value| it["name"] == TRACE && it["in"] == "header";
+        wants(parameters.is_some_and(|parameters| parameters.iter().any(traced)), "the trace as parameter");
+        let responses = &operation["responses"];
+        wants(responses["4XX"]["headers"].get("Allow").is_some(), "4XX with Allow");
+        wants(responses.get("5XX").is_some(), "5XX");
+        for (status, response) in responses.as_object().into_iter().flatten() {
+            let headers = &response["headers"];
+            wants(headers.get(TRACE).is_some(), &format!("{status} with the trace"));
+            if status.starts_with(['4', '5']) {
+                wants(response["content"] == problem, &format!("{status} as a problem"));
+                wants(headers.get("Retry-After").is_some(), &format!("{status} with Retry-After"));
+            }
+        }
+    }
+    lacking
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_operation_lacks_everything_that_all_have_alike() {
+        let bare = json!({ "paths": { "/bills": { "post": { "responses": { "404": {} } } } } });
+        let what = |lacking: Vec<String>| lacking.join(", ").replace("post /bills: ", "");
+        assert_eq!(
+            what(lacking(&bare)),
+            "an id of its own, the trace as parameter, 4XX with Allow, 5XX, 404 with the trace, 404 as a problem, 404 with \
+             Retry-After"
+        );
     }
 }

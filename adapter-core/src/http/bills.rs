@@ -33,7 +33,6 @@ pub(crate) struct BillAccepted {
     request_body = BillDraft,
     responses(
         (status = 202, description = "已保存并将送达 / durable and on its way", body = BillAccepted),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]
@@ -90,7 +89,6 @@ fn follows(content: &str, shape: &str) -> bool {
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
     responses(
         (status = 200, body = ClaimAnswer),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]
@@ -108,7 +106,6 @@ pub(crate) async fn withdraw(
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
     responses(
         (status = 200, body = ClaimAnswer),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]

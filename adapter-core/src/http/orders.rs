@@ -18,7 +18,6 @@ use crate::core::Core;
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
     responses(
         (status = 200, body = OrderView),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]
@@ -51,7 +50,6 @@ pub(crate) struct Day {
     params(("date" = String, Query, description = "YYYY-MM-DD")),
     responses(
         (status = 200, body = Vec<OrderView>),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]

@@ -21,7 +21,6 @@ use crate::journal::AskKind;
     request_body = RefundAsk,
     responses(
         (status = 202, description = "已受理 / taken on", body = RefundView),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]
@@ -43,7 +42,6 @@ pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload
     params(("refund_no" = String, Path, description = "退款单号 / the institution's number")),
     responses(
         (status = 200, body = RefundView),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]

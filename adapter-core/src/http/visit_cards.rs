@@ -20,7 +20,6 @@ use crate::core::Core;
     request_body = VisitCardBinding,
     responses(
         (status = 204, description = "已绑定 / bound"),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]

@@ -58,7 +58,6 @@ pub(crate) struct Poll {
     ),
     responses(
         (status = 200, body = Vec<WorkItem>),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]
@@ -101,7 +100,6 @@ pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<P
     responses(
         (status = 200, description = "已保存 / durable", body = WorkAcknowledged),
         (status = 202, description = "未保存，稍后再次下发 / not kept, offered again", body = WorkPutBack),
-        (status = "4XX", description = "拒绝 / refused", body = schema::refusal::Problem),
         (status = "5XX", description = "稍后重试 / try again", body = schema::refusal::Problem),
     ),
 )]

@@ -19,7 +19,7 @@ use super::action::{Action, News, Planned};
 use super::deadline::Rules;
 use super::order::{BilledFor, Given, Kind, Legs, Order, Owner, Settled, Taken, Undone};
 use super::posting::{self, Account, Posting};
-use super::refusal::unlisted;
+use super::refusal::{beyond_money, unlisted};
 
 /// An institution's wish for money back, or our own after a rejection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -327,9 +327,8 @@ pub fn refundable(legs: &Legs) -> Result<Fen, Overflow> {
 /// Grants a refund within what is left, in the commit that grants it. Refuses more than is left, parts of an insured
 /// order, and what another refund that is under way is giving back.
 pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>) -> Result<Refund, Refusal> {
-    let beyond = |_: Overflow| Refusal::new(No::Internal, "an amount is beyond the range of money");
-    let kept = refundable(legs).and_then(|all| all.minus(order.refunded)).map_err(beyond)?;
-    let left = kept.minus(order.refunding).map_err(beyond)?;
+    let kept = refundable(legs).and_then(|all| all.minus(order.refunded)).map_err(beyond_money)?;
+    let left = kept.minus(order.refunding).map_err(beyond_money)?;
     let amount = asked.amount.unwrap_or(if left.is_zero() { kept } else { left });
     let found = || format!("{} fen asked, {} fen left", amount.get(), left.get());
     if amount.get() <= 0 || amount > kept {
@@ -354,7 +353,7 @@ pub fn grant(order: &Order, legs: &Legs, asked: &RefundAsked, given: &Given<'_>)
         None if settled.is_some() || asked.amount.is_none() => RefundKind::Whole,
         None => RefundKind::Part,
     };
-    if settled.is_some() && amount != refundable(legs).map_err(beyond)? {
+    if settled.is_some() && amount != refundable(legs).map_err(beyond_money)? {
         return Err(Refusal::new(No::RefundPartInsured, "an insured order goes back whole, or a new bill replaces it"));
     }
     let cash = legs
@@ -425,10 +424,6 @@ fn plan(decision: &mut RefundDecision, given: &Given<'_>, wait_ms: i64, action: 
 
 fn inconsistent(refund: &Refund, event: &RefundEvent) -> Refusal {
     Refusal::new(No::Internal, format!("a refund in {} has no data for {}", refund.state.word(), event.kind()))
-}
-
-fn beyond_money(_: Overflow) -> Refusal {
-    Refusal::new(No::Internal, "an amount is beyond the range of money")
 }
 
 fn ended(refund: &Refund, done: bool, words: Option<String>) -> Returned {

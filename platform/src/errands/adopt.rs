@@ -8,13 +8,12 @@ use std::time::Duration;
 use schema::ids::ProcessId;
 use schema::refusal::Refusal;
 
+use super::lease::DEAD_AFTER_MS;
 use super::perform::Performer;
 use crate::journey::Ground;
 use crate::store::NewAction;
 
 const RENEW_MS: u64 = 1000;
-/// A lease older than this is a dead process's.
-pub const DEAD_AFTER_MS: i64 = 4000;
 const ADOPTED_MAX: u32 = 256;
 
 /// Runs for ever.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schema::ids::ProcessId;
 use schema::refusal::Refusal;
 
-use super::adopt::DEAD_AFTER_MS;
+use super::lease::DEAD_AFTER_MS;
 use crate::journey::Ground;
 
 /// Held for this long without asking again: far less than what makes it pass to another.

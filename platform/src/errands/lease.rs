@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::adopt::DEAD_AFTER_MS;
 use crate::clock::Clock;
 use crate::journey::Ground;
 use crate::store::DueAction;
 
+/// A lease older than this is a dead process's.
+pub const DEAD_AFTER_MS: i64 = 4000;
 /// A lease that was not renewed for this long keeps everything inside: a second before the process counts as dead.
 const SENDS_FOR_MS: i64 = DEAD_AFTER_MS - 1000;
 /// While the store does not say whose an action is, it is asked again after this.

@@ -1,171 +1,51 @@
-//! The only writer of orders (design.md §4).
+//! The only writer of orders (ARCHITECTURE.md, "How a change becomes true").
 //!
 //! [`Desk::step`] takes a batch of [`Command`]s of one tenant, loads what they need, decides each with the pure tables
 //! of `domain`, and has everything written in **one commit**; only then anybody is answered. Nothing that calls out,
-//! waits or is async happens here. In production one thread feeds it with whatever queued while the last commit ran
-//! ([`Thread`]); a simulation feeds it batches of its own.
+//! waits or is async happens here. In production [`Thread`] feeds it with whatever queued while the last commit ran; a
+//! simulation feeds it batches of its own.
 //!
 //! A repeated event conflicts on its id; a change that was decided on rows that moved is decided again; a batch with a
 //! row that cannot be read or written is halved until that one alone is refused; after an unknown commit the event ids
 //! are read back before anyone is answered, and again later if that fails too ([`Desk::look_back`]).
+//!
+//! `command` has what is said to it and what it answers, `thread` its threads, `record` what it publishes.
 
-use std::collections::BTreeMap;
-use std::hash::{Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+mod command;
+mod record;
+mod thread;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, FixedOffset};
 use schema::bill::LineResult;
-use schema::event::{CloudEvent, RefundStep, Transition};
 use schema::his::ClaimAnswer;
 use schema::ids::{
-    ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, MessageId, OrderId, ProcessId, RefundId,
-    TenantId,
+    ActionId, BillId, BindingId, EventId, InstitutionCode, MessageId, OrderId, ProcessId, RefundId, TenantId,
 };
 use schema::mobile::Bell;
-use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 use schema::seal::Lookup;
-use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::domain::action::{Action, Planned};
 use crate::domain::bill::BillState;
 use crate::domain::deadline::Rules;
 use crate::domain::invariants::{self, Invariant};
-use crate::domain::order::{self, Carry, Event, Given, Insured, Order, Owner, Place, State, Why};
+use crate::domain::order::{self, Event, Given, Insured, Order, Owner, Place, State, Why};
 use crate::domain::refund::{self, Refund, RefundEvent};
 use crate::domain::settlement::Settlement;
 use crate::parties::wallet::Account;
 use crate::store::{
-    CallerKey, Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, NewPrepay, OrderWrite, StoreError,
-    Subject, Want, Written,
+    Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, NewPrepay, OrderWrite, StoreError, Subject, Want,
+    Written,
 };
+use record::record;
 
-/// Something to be decided.
-#[derive(Clone)]
-pub struct Command {
-    /// Whose.
-    pub tenant: TenantId,
-    /// This event's id: the same id is decided once.
-    pub event_id: EventId,
-    /// What.
-    pub what: What,
-    /// The action that this answers.
-    pub answers: Option<ActionId>,
-    /// The caller's idempotency key, with how the answer under it reads.
-    pub key: Option<(CallerKey, Render)>,
-    /// Trace id of whatever caused it.
-    pub trace_id: Option<String>,
-}
-
-/// Writes the answer that is kept under an idempotency key, inside the commit; none for what need not be kept.
-pub type Render = Arc<dyn Fn(&Outcome) -> Option<Vec<u8>> + Send + Sync>;
-
-/// What is to be decided.
-#[derive(Clone)]
-pub enum What {
-    /// A bill came.
-    TakeBill(Box<NewBill>),
-    /// A payer opens an order.
-    Open {
-        /// The new order's id.
-        order: OrderId,
-        /// The bill.
-        bill: BillId,
-        /// The payer.
-        payer: ChannelUserId,
-        /// The institution's merchant number.
-        merchant: String,
-        /// Under which binding and with which use of 个账; none for cash only.
-        insured: Option<(BindingId, bool)>,
-        /// What a replaced order offers it.
-        carry: Option<Box<Carry>>,
-    },
-    /// Something happened to an order.
-    Order(OrderId, Event),
-    /// Something happened to a refund.
-    Refund(OrderId, RefundId, RefundEvent),
-    /// Something happened to the order that paid a bill.
-    ByBill(InstitutionCode, String, Event),
-    /// The window takes a bill back.
-    Claim(InstitutionCode, String),
-    /// The action named by `answers` is done; nothing about its order changes.
-    ActionDone,
-    /// The action named by `answers` is to be tried again at this instant (microseconds UTC).
-    Postpone(i64),
-    /// The action named by `answers` is done, and this one of the same order takes its place at this instant
-    /// (microseconds UTC).
-    Instead(OrderId, Box<Action>, i64),
-}
-
-/// What came of it.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    /// The order as decided.
-    Order(Box<Order>),
-    /// Decided now: the answer that is kept under the caller's key.
-    Answer(Vec<u8>),
-    /// Decided before under the same key: the first answer, byte for byte.
-    Repeated(Vec<u8>),
-    /// The bill is stored; `true` if it is new.
-    Bill(BillId, bool),
-    /// What became of a claim.
-    Claimed(ClaimAnswer),
-    /// The refund that was granted.
-    Granted(Box<Refund>),
-    /// Done, or had been done before.
-    Done,
-    /// No.
-    Refused(Refusal),
-}
-
-/// Whether a refusal is a decision of the tables. What kept the desk from writing is none: the same may be said again.
-pub fn decided(refusal: &Refusal) -> bool {
-    !matches!(refusal.code, Code::Overloaded | Code::OutcomeUnknown | Code::Internal)
-}
-
-impl Outcome {
-    /// The order, or the refusal; anything else is a mistake of ours.
-    pub fn order(self) -> Result<Order, Refusal> {
-        match self {
-            Outcome::Order(order) => Ok(*order),
-            Outcome::Refused(refusal) => Err(refusal),
-            other => Err(Refusal::new(Code::Internal, format!("the desk answered {other:?} to an order's event"))),
-        }
-    }
-}
-
-/// What is to happen once a batch is durable: never before.
-#[derive(Debug, Default)]
-pub struct Aftermath {
-    /// Actions this process has started with the commit.
-    pub start: Vec<Start>,
-    /// Phones to wake.
-    pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
-    /// There are new records to publish.
-    pub records: bool,
-    /// New bills: whoever watches their patients is to be woken.
-    pub bills: Vec<(TenantId, BillId, Lookup)>,
-    /// Orders that were changed: (state before, state after, event), for counting.
-    pub moves: Vec<(&'static str, &'static str, &'static str)>,
-    /// How many events the commit carried.
-    pub batch: usize,
-    /// How many were refused because a row could not be read or written.
-    pub damaged: usize,
-}
-
-/// An action that this process has started with a commit.
-#[derive(Debug, Clone)]
-pub struct Start {
-    /// The action.
-    pub due: DueAction,
-    /// Its order as the commit left it.
-    pub order: Arc<Order>,
-    /// The clock's steady reading before the commit: from then on the action was this process's.
-    pub since: std::time::Duration,
-}
+pub use command::{Aftermath, Command, Door, Outcome, Render, Start, What, decided};
+pub use thread::Thread;
 
 /// What the desk must know of a tenant's parties.
 pub trait Dialects: Send + Sync {
@@ -173,17 +53,6 @@ pub trait Dialects: Send + Sync {
     fn can_ask_by_visit(&self, tenant: TenantId) -> bool;
     /// Under which account its wallet is asked; none for a tenant that is not served.
     fn wallet_account(&self, tenant: TenantId) -> Option<Account>;
-}
-
-/// Ways to the desk.
-#[async_trait]
-pub trait Door: Send + Sync {
-    /// A request from outside: shed with `OVERLOADED` when too many wait.
-    async fn ask(&self, command: Command) -> Outcome;
-    /// An answer from a party or a wallet's notice: never shed.
-    async fn tell(&self, command: Command) -> Outcome;
-    /// Sets going what commits of unknown outcome turn out to have left ([`Desk::look_back`]).
-    async fn look_back(&self);
 }
 
 /// The desk.
@@ -703,7 +572,7 @@ struct Brought {
     price_lines: Option<(u32, Vec<LineResult>)>,
 }
 
-fn started(tenant: TenantId, order: &Order, actions: &[NewAction], since: std::time::Duration) -> Vec<Start> {
+fn started(tenant: TenantId, order: &Order, actions: &[NewAction], since: Duration) -> Vec<Start> {
     let started: Vec<&NewAction> = actions.iter().filter(|action| action.started_by.is_some()).collect();
     if started.is_empty() {
         return Vec::new();
@@ -823,204 +692,4 @@ fn halted(before: Option<&Order>, decision: order::Decision, invariant: Invarian
         actions: Vec::new(),
         refund: None,
     })
-}
-
-fn record(
-    event_id: EventId,
-    event: &'static str,
-    from: Option<&'static str>,
-    order: &Order,
-    refund: Option<&Refund>,
-) -> CloudEvent {
-    let to = order.state.place().word();
-    CloudEvent {
-        specversion: "1.0".into(),
-        id: event_id,
-        kind: format!("cn.tongfu.order.{to}.v1"),
-        source: format!("/tongfu/{}", order.tenant),
-        subject: order.id,
-        time: DateTime::from_timestamp_micros(order.updated_at_us)
-            .unwrap_or_default()
-            .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
-        tenantid: order.tenant,
-        sequence: order.version,
-        datacontenttype: "application/json".into(),
-        dataschema: format!("order-{to}.v1.json"),
-        data: Transition {
-            version: order.version,
-            event: event.to_owned(),
-            from: from.map(str::to_owned),
-            to: to.to_owned(),
-            institution: order.bill.institution.clone(),
-            bill_no: order.bill.bill_no.clone(),
-            amount_fen: order.bill.amount,
-            split: order.state.settled().map(|s| s.split).or(order.price.as_ref().map(|price| price.split)),
-            setl_id: order.state.settled().map(|settled| settled.setl_id.clone()),
-            transaction_id: order.state.taken().map(|taken| taken.transaction_id.clone()),
-            refunded_fen: order.refunded,
-            reason: order.state.why().map(|why| why.word().to_owned()),
-            refund: refund.map(|refund| RefundStep {
-                refund_id: refund.id,
-                refund_no: refund.refund_no.clone(),
-                state: refund.state.word().to_owned(),
-                amount_fen: refund.amount,
-                cash_fen: refund.cash.as_ref().map_or(Fen::ZERO, |cash| cash.amount),
-            }),
-        },
-    }
-}
-
-impl Aftermath {
-    fn merge(&mut self, other: Aftermath) {
-        self.start.extend(other.start);
-        self.bells.extend(other.bells);
-        self.bills.extend(other.bills);
-        self.moves.extend(other.moves);
-        self.records |= other.records;
-        self.damaged += other.damaged;
-    }
-
-    /// Nothing to do afterwards.
-    pub fn is_empty(&self) -> bool {
-        self.start.is_empty() && self.bells.is_empty() && self.bills.is_empty() && !self.records
-    }
-}
-
-struct Queued {
-    command: Command,
-    from_outside: bool,
-    answer: oneshot::Sender<Outcome>,
-}
-
-/// The desk on threads of its own, one a lane. A batch is whatever queued in a lane while its last commit ran.
-///
-/// A lane is (tenant, hash of the order, or of the bill where no order is named): what belongs together mostly meets in
-/// one batch. Nothing depends on it: two lanes, or two processes, that decide on one order are told apart by its version.
-pub struct Thread {
-    desk: Arc<Desk>,
-    after: mpsc::UnboundedSender<Aftermath>,
-    lanes: Vec<mpsc::UnboundedSender<Queued>>,
-    from_outside: Arc<AtomicUsize>,
-    from_outside_max: usize,
-    handles: Mutex<Vec<std::thread::JoinHandle<()>>>,
-}
-
-impl Thread {
-    /// Starts the threads. What is to happen after each commit goes to `after`, in commit order within a lane.
-    pub fn start(
-        desk: Desk,
-        lanes: usize,
-        batch_max: usize,
-        from_outside_max: usize,
-        after: mpsc::UnboundedSender<Aftermath>,
-    ) -> std::io::Result<Arc<Thread>> {
-        let from_outside = Arc::new(AtomicUsize::new(0));
-        let desk = Arc::new(desk);
-        let mut queues = Vec::with_capacity(lanes);
-        let mut handles = Vec::with_capacity(lanes);
-        for number in 0..lanes.max(1) {
-            let (queue, waiting) = mpsc::unbounded_channel::<Queued>();
-            let lane = Lane {
-                desk: Arc::clone(&desk),
-                from_outside: Arc::clone(&from_outside),
-                after: after.clone(),
-                batch_max,
-            };
-            queues.push(queue);
-            handles.push(std::thread::Builder::new().name(format!("desk-{number}")).spawn(move || lane.run(waiting))?);
-        }
-        let handles = Mutex::new(handles);
-        Ok(Arc::new(Thread { desk, after, lanes: queues, from_outside, from_outside_max, handles }))
-    }
-
-    /// Whether a thread has ended (a bug: none ever does while the process lives).
-    pub fn is_dead(&self) -> bool {
-        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
-        handles.iter().any(std::thread::JoinHandle::is_finished)
-    }
-
-    fn lane(&self, command: &Command) -> &mpsc::UnboundedSender<Queued> {
-        let mut hasher = std::hash::DefaultHasher::new();
-        command.tenant.hash(&mut hasher);
-        match &command.what {
-            What::Order(order, _) | What::Refund(order, _, _) | What::Open { order, .. } => order.hash(&mut hasher),
-            What::TakeBill(bill) => bill.facts.bill_no.hash(&mut hasher),
-            What::ByBill(_, bill_no, _) | What::Claim(_, bill_no) => bill_no.hash(&mut hasher),
-            What::ActionDone | What::Postpone(_) | What::Instead(..) => command.event_id.hash(&mut hasher),
-        }
-        &self.lanes[usize::try_from(hasher.finish() % self.lanes.len() as u64).unwrap_or(0)]
-    }
-
-    async fn queue(&self, command: Command, from_outside: bool) -> Outcome {
-        let (answer, outcome) = oneshot::channel();
-        let gone = || Outcome::Refused(Refusal::new(Code::OutcomeUnknown, "the desk has stopped"));
-        if self.lane(&command).send(Queued { command, from_outside, answer }).is_err() {
-            return gone();
-        }
-        outcome.await.unwrap_or_else(|_| gone())
-    }
-}
-
-/// One thread's work.
-struct Lane {
-    desk: Arc<Desk>,
-    from_outside: Arc<AtomicUsize>,
-    after: mpsc::UnboundedSender<Aftermath>,
-    batch_max: usize,
-}
-
-impl Lane {
-    fn run(&self, mut waiting: mpsc::UnboundedReceiver<Queued>) {
-        let mut batch = Vec::with_capacity(self.batch_max);
-        while waiting.blocking_recv_many(&mut batch, self.batch_max) > 0 {
-            let outside = batch.iter().filter(|queued| queued.from_outside).count();
-            self.from_outside.fetch_sub(outside, Ordering::Relaxed);
-            for (_, queued) in by_tenant(batch.drain(..)) {
-                let (commands, answers): (Vec<_>, Vec<_>) =
-                    queued.into_iter().map(|queued| (queued.command, queued.answer)).unzip();
-                let (outcomes, aftermath) = self.desk.step(commands);
-                if !aftermath.is_empty() || aftermath.batch > 0 {
-                    let _ = self.after.send(aftermath);
-                }
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    let _ = answer.send(outcome);
-                }
-            }
-        }
-    }
-}
-
-fn by_tenant(queued: impl Iterator<Item = Queued>) -> BTreeMap<TenantId, Vec<Queued>> {
-    let mut tenants: BTreeMap<TenantId, Vec<Queued>> = BTreeMap::new();
-    for queued in queued {
-        tenants.entry(queued.command.tenant).or_default().push(queued);
-    }
-    tenants
-}
-
-#[async_trait]
-impl Door for Thread {
-    async fn ask(&self, command: Command) -> Outcome {
-        if self.from_outside.fetch_add(1, Ordering::Relaxed) >= self.from_outside_max {
-            self.from_outside.fetch_sub(1, Ordering::Relaxed);
-            return Outcome::Refused(Refusal::new(Code::Overloaded, "the desk's queue is full").after_s(1));
-        }
-        self.queue(command, true).await
-    }
-
-    async fn tell(&self, command: Command) -> Outcome {
-        self.queue(command, false).await
-    }
-
-    async fn look_back(&self) {
-        if !self.desk.has_unsettled() {
-            return;
-        }
-        // Only reads, so the thread that writes need not stop for it.
-        let (desk, after) = (Arc::clone(&self.desk), self.after.clone());
-        let looked = tokio::task::spawn_blocking(move || after.send(desk.look_back()).is_ok());
-        if looked.await.is_err() {
-            tracing::error!("looking back at unknown commits ended early");
-        }
-    }
 }

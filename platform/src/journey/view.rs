@@ -49,7 +49,7 @@ pub fn payer(order: &Order, beside: Beside) -> OrderView {
         mode: if order.insured.is_some() { Mode::Insured } else { Mode::CashOnly },
         use_account: order.insured.as_ref().is_some_and(|insured| insured.use_account),
         amount_fen: order.bill.amount,
-        split: order.state.settled().map(|settled| settled.split).or(order.price.as_ref().map(|price| price.split)),
+        split: order.split(),
         lines: beside.lines,
         valid_until_us: match place {
             Place::Priced => order.price.as_ref().map(|price| price.valid_until_us),
@@ -83,7 +83,7 @@ pub fn institution(order: &Order) -> his::OrderView {
         bill_no: order.bill.bill_no.clone(),
         state: order.state.place().word().into(),
         amount_fen: order.bill.amount,
-        split: order.state.settled().map(|settled| settled.split).or(order.price.as_ref().map(|price| price.split)),
+        split: order.split(),
         setl_id: settled_id(order),
         transaction_id: transaction_id(order),
         refunded_fen: order.refunded,

@@ -1,7 +1,6 @@
 //! The city in which all arms are lived, and what they share: people, the list of orders, others' records.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -85,15 +84,6 @@ pub(crate) struct World {
     _dir: tempfile::TempDir,
 }
 
-/// `target/debug/NAME`, beside the folder this test runs from.
-fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test runs from a file");
-    let folder = own.parent().and_then(Path::parent).expect("target/debug/deps");
-    let program = folder.join(name);
-    assert!(program.exists(), "{} is missing: run `make build` first", program.display());
-    program
-}
-
 /// The area a hospital's patients are insured in.
 fn area(hospital: &str) -> &'static str {
     let city = CITIES.iter().find(|city| city.hospitals.iter().any(|plan| plan.code == hospital));
@@ -112,9 +102,6 @@ impl World {
             people: Some(220),
             concurrency: 1,
             dir: Some(dir.path().to_owned()),
-            platform_bin: Some(program("platform")),
-            adapter_bin: Some(program("hospital-adapter")),
-            sandbox_bin: Some(program("sandbox")),
             link_via: Some(cutter.url.clone()),
             profile: Some(DEADLINES),
             ..Options::default()

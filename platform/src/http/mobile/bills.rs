@@ -12,10 +12,7 @@ use crate::journey::bills;
 /// The bills of everybody bound to this login, newest first.
 #[utoipa::path(
     get, path = "/mobile/v1/bills", tag = "bills", security(("session" = [])),
-    responses(
-        (status = 200, body = Vec<BillView>),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = Vec<BillView>)),
 )]
 pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answer {
     ok(&bills::list(&shared.ground, &caller.tenant, caller.user).await?)
@@ -25,10 +22,7 @@ pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answe
 #[utoipa::path(
     get, path = "/mobile/v1/bills/{id}", tag = "bills", security(("session" = [])),
     params(("id" = String, Path, description = "The bill")),
-    responses(
-        (status = 200, body = BillView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = BillView)),
 )]
 pub(in crate::http) async fn one(shared: Data<Shared>, caller: Caller, path: Path<String>) -> Answer {
     let bill = id(&path, Code::BillUnknown)?;

@@ -26,7 +26,6 @@ const LONGEST: Duration = Duration::from_secs(86_400);
     get, path = "/mobile/v1/events", tag = "events", security(("session" = [])),
     responses(
         (status = 200, description = "Bells, until the session ends", body = String, content_type = "text/event-stream"),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
     ),
 )]
 pub(in crate::http) async fn events(shared: Data<Shared>, caller: Caller) -> Answer {

@@ -13,10 +13,8 @@ use crate::journey::people::{self, SignedIn};
 /// Sends a login code to the phone. Repeated under its key within a day, it sends no second message.
 #[utoipa::path(
     post, path = "/mobile/v1/login/code", tag = "login", request_body = LoginCodeAsk, security(("channel" = [])),
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters, unique in the channel")),
     responses(
         (status = 202, description = "Sent, where the phone can be reached", body = Object),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "Its first is under way, or no message can be sent", body = schema::refusal::Problem),
     ),
 )]
@@ -30,11 +28,7 @@ pub(in crate::http) async fn send_code(shared: Data<Shared>, from: FromChannel<L
 /// Signs in with the code, which is used up by it. Repeated under its key, it answers with the same session.
 #[utoipa::path(
     post, path = "/mobile/v1/login", tag = "login", request_body = LoginAsk, security(("channel" = [])),
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters, unique in the channel")),
-    responses(
-        (status = 200, description = "Signed in", body = LoggedIn),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, description = "Signed in", body = LoggedIn)),
 )]
 pub(in crate::http) async fn login(shared: Data<Shared>, from: FromChannel<LoginAsk>) -> Answer {
     let FromChannel { tenant, channel, ask, key } = from;

@@ -19,10 +19,7 @@ const LIST_MAX: u32 = 200;
 /// This payer's orders, newest first; without what only one order's view holds.
 #[utoipa::path(
     get, path = "/mobile/v1/orders", tag = "orders", security(("session" = [])),
-    responses(
-        (status = 200, body = Vec<OrderView>),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = Vec<OrderView>)),
 )]
 pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answer {
     let (tenant, user) = (caller.tenant.id, caller.user);
@@ -34,10 +31,8 @@ pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answe
 /// Opens an order for a bill; the institution is asked for the price.
 #[utoipa::path(
     post, path = "/mobile/v1/orders", tag = "orders", request_body = OrderAsk, security(("session" = [])),
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     responses(
         (status = 202, description = "Decided", body = OrderView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "Too busy, or not known", body = schema::refusal::Problem),
     ),
 )]
@@ -51,10 +46,7 @@ pub(in crate::http) async fn open(shared: Data<Shared>, change: Change<OrderAsk>
 #[utoipa::path(
     get, path = "/mobile/v1/orders/{id}", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
-    responses(
-        (status = 200, body = OrderView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = OrderView)),
 )]
 pub(in crate::http) async fn one(shared: Data<Shared>, caller: Caller, path: Path<String>) -> Answer {
     let order = own(&shared, &caller, &path).await?;
@@ -65,13 +57,9 @@ pub(in crate::http) async fn one(shared: Data<Shared>, caller: Caller, path: Pat
 /// Sends a one-time code for the split the payer sees, to the phone fixed at level-2 binding.
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/code", tag = "orders", security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The order"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
+    params(("id" = String, Path, description = "The order")),
     responses(
         (status = 202, description = "Sent", body = OrderView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "No message can be sent at present", body = schema::refusal::Problem),
     ),
 )]
@@ -90,13 +78,9 @@ pub(in crate::http) async fn send_code(
 /// Authorises the split the payer saw.
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/pay", tag = "orders", request_body = PayAsk, security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The order"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
+    params(("id" = String, Path, description = "The order")),
     responses(
         (status = 202, description = "Decided", body = OrderView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "Too busy, or not known", body = schema::refusal::Problem),
     ),
 )]
@@ -116,14 +100,8 @@ pub(in crate::http) async fn pay(
 /// Cancels; whatever is out is undone first.
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/cancel", tag = "orders", security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The order"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
-    responses(
-        (status = 202, description = "Decided", body = OrderView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    params(("id" = String, Path, description = "The order")),
+    responses((status = 202, description = "Decided", body = OrderView)),
 )]
 pub(in crate::http) async fn cancel(
     shared: Data<Shared>,
@@ -142,10 +120,7 @@ pub(in crate::http) async fn cancel(
 #[utoipa::path(
     get, path = "/mobile/v1/orders/{id}/receipt", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
-    responses(
-        (status = 200, body = ReceiptView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = ReceiptView)),
 )]
 pub(in crate::http) async fn receipt(shared: Data<Shared>, caller: Caller, path: Path<String>) -> Answer {
     let order = own(&shared, &caller, &path).await?;

@@ -13,10 +13,7 @@ use crate::journey::people;
 /// The key for sealing card passwords.
 #[utoipa::path(
     get, path = "/mobile/v1/bureau-key", tag = "bindings", security(("session" = [])),
-    responses(
-        (status = 200, body = BureauKeyView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = BureauKeyView)),
 )]
 pub(in crate::http) async fn bureau_key(caller: Caller) -> Answer {
     ok(&BureauKeyView { sm2_public_key: caller.tenant.bureau.sm2_public_key().to_owned() })
@@ -25,10 +22,7 @@ pub(in crate::http) async fn bureau_key(caller: Caller) -> Answer {
 /// Who is bound to this login.
 #[utoipa::path(
     get, path = "/mobile/v1/bindings", tag = "bindings", security(("session" = [])),
-    responses(
-        (status = 200, body = Vec<BindingView>),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    responses((status = 200, body = Vec<BindingView>)),
 )]
 pub(in crate::http) async fn bindings(shared: Data<Shared>, caller: Caller) -> Answer {
     ok(&people::bindings(&shared.ground, &caller.tenant, caller.user).await?)
@@ -37,10 +31,8 @@ pub(in crate::http) async fn bindings(shared: Data<Shared>, caller: Caller) -> A
 /// Binds a person at level 1: may look and pay cash.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings", tag = "bindings", request_body = BindAsk, security(("session" = [])),
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     responses(
         (status = 201, description = "Bound", body = BindingView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "The bureau cannot be reached", body = schema::refusal::Problem),
     ),
 )]
@@ -55,13 +47,9 @@ pub(in crate::http) async fn bind(shared: Data<Shared>, change: Change<BindAsk>)
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/level2", tag = "bindings", request_body = BindLevel2Ask,
     security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The binding"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
+    params(("id" = String, Path, description = "The binding")),
     responses(
         (status = 202, description = "Proved", body = BindingView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
         (status = 503, description = "The bureau cannot be reached", body = schema::refusal::Problem),
     ),
 )]
@@ -80,14 +68,8 @@ pub(in crate::http) async fn bind_level2(
 /// Takes a binding back.
 #[utoipa::path(
     delete, path = "/mobile/v1/bindings/{id}", tag = "bindings", security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The binding"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
-    responses(
-        (status = 202, description = "Unbound", body = BindingView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    params(("id" = String, Path, description = "The binding")),
+    responses((status = 202, description = "Unbound", body = BindingView)),
 )]
 pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
     let Change { caller, key, .. } = change;
@@ -100,14 +82,8 @@ pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, ch
 /// not the card's 挂失 at the bureau.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/loss", tag = "bindings", security(("session" = [])),
-    params(
-        ("id" = String, Path, description = "The binding"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
-    ),
-    responses(
-        (status = 202, description = "Frozen", body = BindingView),
-        (status = "4XX", description = "Refused", body = schema::refusal::Problem),
-    ),
+    params(("id" = String, Path, description = "The binding")),
+    responses((status = 202, description = "Frozen", body = BindingView)),
 )]
 pub(in crate::http) async fn report_loss(shared: Data<Shared>, path: Path<String>, change: Change<Nothing>) -> Answer {
     let Change { caller, key, .. } = change;
