@@ -42,9 +42,11 @@ deny: ## licences, bans and sources (installs cargo-deny below target/)
 	test -x target/tools/bin/cargo-deny || $(CARGO) install --locked --root target/tools cargo-deny
 	target/tools/bin/cargo-deny check licenses bans sources
 
-bench: prepare ## figures, printed and not asserted
-	$(CARGO) build --release -p platform -p hospital-adapter -p sandbox
+bench: engines ## figures, printed and not asserted: the embedded city, and the whole one beside pgbench (target/bench.json)
+	$(CARGO) build --release -p platform -p hospital-adapter -p sandbox -p loadtest
+	$(CARGO) build --release -p platform --example desk
 	target/release/sandbox city --payments 2000 --faults-ppm 0 --json
+	target/release/loadtest bench --desk-bin target/release/examples/desk
 
 clean-city: ## forget the city's state
 	rm -rf $(CITY_DIR)

@@ -186,7 +186,8 @@ fn tell(report: &mut Map<String, Value>, whole: &[Turn], rows: &[Turn], peer: &P
         cpu.insert(group.into(), spread(whole, |turn: &Turn| turn.cpu_us(&[group])));
     }
     report.insert("cpu_ms_per_payment".into(), Value::Object(cpu));
-    for (place, name) in ["wal_bytes_per_payment", "commits_per_payment", "flushes_per_payment"].into_iter().enumerate() {
+    for (place, name) in ["wal_bytes_per_payment", "commits_per_payment", "flushes_per_payment"].into_iter().enumerate()
+    {
         let of = |turn: &Turn| turn.written[place] * 1000 / turn.payments.max(1);
         report.insert(name.into(), json!({"city": spread(whole, of), "pgbench": spread(rows, of)}));
     }

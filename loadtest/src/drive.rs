@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::engines::Engines;
 use crate::figures::Figures;
+use crate::idle::{self, Idle};
 use crate::journey;
 use crate::report::Report;
 use crate::scenario::Scenario;
@@ -123,6 +124,10 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     options.scenario.prepare(&city).await?;
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
+    let idle = match (options.scenario, pids.get(city::town::PLATFORM)) {
+        (Scenario::ManyInstitutions, Some(pid)) => Some(Idle::connect(&city, *pid, idle::LINKS).await?),
+        _ => None,
+    };
 
     let city = Arc::new(city);
     let (before, took) = arrive(&options.load(), &city, &crowd, &pids).await;
@@ -135,7 +140,8 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     city.stop().await?;
     drop(engines);
     let figures = crowd.take_figures();
-    let report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
+    let mut report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
+    report.bytes_per_idle_link = idle.map(|idle| idle.bytes_per_link);
     if report.is_sound() {
         std::fs::remove_dir_all(&dir)?;
     } else {

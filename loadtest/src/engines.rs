@@ -26,13 +26,8 @@ pub(crate) struct Engines {
 
 /// As a database administrator would set up a small machine; nothing that could lose a commit.
 /// Statistics are looked after often, because a run is short: plans made for empty tables are bad ones for full tables.
-const POSTGRES: [&str; 5] = [
-    "shared_buffers=512MB",
-    "max_connections=100",
-    "wal_compression=on",
-    "max_wal_size=4GB",
-    "autovacuum_naptime=5s",
-];
+const POSTGRES: [&str; 5] =
+    ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB", "autovacuum_naptime=5s"];
 
 impl Engines {
     /// Starts what is chosen in this folder.

@@ -7,6 +7,7 @@
 //! | [`journey`] | one payment as a phone lives it, step by step |
 //! | [`drive`] | the open loop |
 //! | [`figures`] | histograms and the time line |
+//! | [`idle`] | adapters that are connected and say nothing |
 //! | [`costs`] | processor time and memory by program |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
@@ -17,6 +18,7 @@ mod costs;
 mod drive;
 mod engines;
 mod figures;
+mod idle;
 mod journey;
 mod peer;
 mod plot;

@@ -24,6 +24,8 @@ pub(crate) struct Report {
     took: Duration,
     cpu_ms: BTreeMap<&'static str, u64>,
     peak_kib: Option<u64>,
+    /// What the platform's memory grew by for each link that only stood there.
+    pub(crate) bytes_per_idle_link: Option<u64>,
 }
 
 impl Report {
@@ -49,6 +51,7 @@ impl Report {
             took,
             cpu_ms: after.iter().map(|(group, ms)| (*group, ms.saturating_sub(since(group)))).collect(),
             peak_kib,
+            bytes_per_idle_link: None,
         }
     }
 
@@ -77,7 +80,7 @@ impl Report {
             "payments_per_s_milli": self.per_s_milli(),
             "elapsed_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             "cpu_us_per_payment": cpu,
-            "platform_peak_kib": self.peak_kib,
+            "platform_peak_kib": self.peak_kib, "bytes_per_idle_link": self.bytes_per_idle_link,
             "books_balance": self.verdict.books_balance, "sides_agree": self.verdict.sides_agree,
             "charged_twice": self.verdict.charged_twice, "differences": self.verdict.differences,
             "fallen": self.fallen,
@@ -113,6 +116,9 @@ impl Report {
         for (group, ms) in &self.cpu_ms {
             let us = self.cpu_us(*ms);
             let _ = writeln!(page, "| {group} | {}.{:02} |", us / 1000, us % 1000 / 10);
+        }
+        if let Some(bytes) = self.bytes_per_idle_link {
+            let _ = writeln!(page, "\n{bytes} bytes of the platform's memory per idle link");
         }
         for (why, count) in &self.figures.failed {
             let _ = writeln!(page, "\n* {count} × {why}");

@@ -119,7 +119,15 @@ pub(crate) struct Script {
 
 /// Tables that are written by the clock or by errands, whatever is paid, and those of the set-up and of people.
 const NOT_OF_A_PAYMENT: [&str; 10] = [
-    "lease", "duty", "balance", "tenant", "channel", "institution", "channel_user", "binding", "person_insurance",
+    "lease",
+    "duty",
+    "balance",
+    "tenant",
+    "channel",
+    "institution",
+    "channel_user",
+    "binding",
+    "person_insurance",
     "visit_card",
 ];
 
@@ -127,7 +135,8 @@ const NOT_OF_A_PAYMENT: [&str; 10] = [
 pub(crate) fn script(transactions: &[Transaction], keys: &Keys) -> Script {
     let mut steps: Vec<Vec<&Change>> = vec![Vec::new()];
     for transaction in transactions {
-        if transaction.iter().any(|change| change.table == "history") && steps.last().is_some_and(|last| !last.is_empty())
+        if transaction.iter().any(|change| change.table == "history")
+            && steps.last().is_some_and(|last| !last.is_empty())
         {
             steps.push(Vec::new());
         }
@@ -139,8 +148,11 @@ pub(crate) fn script(transactions: &[Transaction], keys: &Keys) -> Script {
     let identities = Identities::of(&steps, keys);
     let mut rows: BTreeMap<(String, Vec<Option<String>>), Vec<Column>> = BTreeMap::new();
     // Twelve digits whatever comes, and near one another for clients at the same time, as ids of one moment are.
-    let mut script =
-        Script { text: "\\set i :i + 1\n\\set n 100000000000 + :i * 64 + :client_id\n".into(), transactions: 0, rows: 0 };
+    let mut script = Script {
+        text: "\\set i :i + 1\n\\set n 100000000000 + :i * 64 + :client_id\n".into(),
+        transactions: 0,
+        rows: 0,
+    };
     for step in &steps {
         let mut statements = String::new();
         let mut at = 0;

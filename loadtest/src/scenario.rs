@@ -17,6 +17,8 @@ pub(crate) enum Scenario {
     Surge,
     /// The mean for as long as it is told to.
     Soak,
+    /// 16 hospitals and 650 pharmacies are connected, most of them idle.
+    ManyInstitutions,
     /// One hospital's system answers after thirty seconds.
     SlowHospital,
     /// Bureaus as they are: seconds for a pre-settlement and a settlement, now and then half a minute, and "busy".
@@ -40,6 +42,7 @@ impl Scenario {
             Scenario::Steady => "steady",
             Scenario::Surge => "surge",
             Scenario::Soak => "soak",
+            Scenario::ManyInstitutions => "many-institutions",
             Scenario::SlowHospital => "slow-hospital",
             Scenario::RealBureau => "real-bureau",
             Scenario::FaultStorm => "fault-storm",
@@ -68,7 +71,7 @@ impl Scenario {
     /// Makes the world what the scenario says.
     pub(crate) async fn prepare(self, city: &City) -> std::io::Result<()> {
         match self {
-            Scenario::Steady | Scenario::Surge | Scenario::Soak => Ok(()),
+            Scenario::Steady | Scenario::Surge | Scenario::Soak | Scenario::ManyInstitutions => Ok(()),
             Scenario::FaultStorm => city.set_faults(STORM_PPM).await,
             Scenario::SlowHospital => {
                 let rules = ["pre-settle", "settled", "release", "query"].map(|operation| Rule {

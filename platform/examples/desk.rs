@@ -86,8 +86,7 @@ impl Town {
 
     /// One person more, with a binding of their own.
     fn person(&self, number: u32) -> Person {
-        let (user, binding) =
-            (ChannelUserId::from_uuid(self.clock.fresh()), BindingId::from_uuid(self.clock.fresh()));
+        let (user, binding) = (ChannelUserId::from_uuid(self.clock.fresh()), BindingId::from_uuid(self.clock.fresh()));
         let lookup = |purpose: &str| self.world.vault.lookup(purpose, &number.to_string());
         let row = ChannelUserRow { id: user, phone: lookup("phone"), openid: None, ..self.world.user_row() };
         self.world.store.channel_user(&row, None).expect("a login");
@@ -172,13 +171,8 @@ async fn run(options: Options) {
     let clock = SystemClock::new();
     let at_us = clock.now_us();
     world.clock.set(at_us);
-    let desk = Desk::new(
-        Arc::clone(&world.store) as Arc<_>,
-        Arc::new(SystemClock::new()),
-        RULES,
-        world.me,
-        Arc::new(Wallet),
-    );
+    let desk =
+        Desk::new(Arc::clone(&world.store) as Arc<_>, Arc::new(SystemClock::new()), RULES, world.me, Arc::new(Wallet));
     let (after, mut commits) = mpsc::unbounded_channel();
     let desk = Thread::start(desk, lanes, BATCH_MAX, 100_000, after).expect("threads");
     let (waiting, left, number) = (Mutex::default(), AtomicU32::new(options.payments), AtomicU32::new(0));

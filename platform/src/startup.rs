@@ -205,7 +205,7 @@ pub fn tenant(
     row: &TenantRow,
     settings: &Settings,
     outbound: &Arc<dyn Outbound>,
-    clock: &Arc<dyn Clock>,
+    (clock, ephemeral): (&Arc<dyn Clock>, &Arc<dyn Ephemeral>),
     public_url: &str,
 ) -> Result<Tenant, CannotStart> {
     let vault = master.vault(row.id, row.current_key);
@@ -228,7 +228,9 @@ pub fn tenant(
         line_tolerance_fen: parties.line_tolerance_fen,
         vault,
         bureau: Arc::new(
-            BureauClient::new(parties.bureau, Arc::clone(outbound), Arc::clone(clock)).with_timeout(timeout),
+            BureauClient::new(parties.bureau, Arc::clone(outbound), Arc::clone(clock))
+                .with_timeout(timeout)
+                .numbered_with(Arc::clone(ephemeral), row.id),
         ),
         wallet: Arc::new(wallet.with_timeout(timeout)),
         sms: Arc::new(SmsHttp::new(parties.sms, Arc::clone(outbound)).with_timeout(timeout)),
@@ -265,17 +267,18 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
 
     let metrics = Arc::new(Metrics::new());
     let tenants = Arc::new(Tenants::default());
+    let ephemeral = open_ephemeral(&settings, &clock).await?;
     let serves = ServesTenants {
         master: Arc::clone(&master),
         outbound,
         clock: Arc::clone(&clock),
+        ephemeral: Arc::clone(&ephemeral),
         public_url,
         metrics: Arc::clone(&metrics),
     };
     serves.look(&settings, store.as_ref(), &tenants)?;
 
     let me = ProcessId::from_uuid(clock.fresh());
-    let ephemeral = open_ephemeral(&settings, &clock).await?;
     let letters = Vault::derive(&master.derive("letter key"), NOBODYS, 0);
     let key = SigningKey::from_seed(master.derive("link signing key"));
     let (links, post) = Across::open(me, key, letters, Arc::clone(&ephemeral), Arc::clone(&clock))
@@ -339,6 +342,7 @@ struct ServesTenants {
     master: Arc<Master>,
     outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
+    ephemeral: Arc<dyn Ephemeral>,
     public_url: String,
     metrics: Arc<Metrics>,
 }
@@ -349,7 +353,7 @@ impl ServesTenants {
         let mut refused = Ok(());
         for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
             if tenants.get(row.id).is_err() {
-                match tenant(&self.master, &row, settings, &self.outbound, &self.clock, &self.public_url) {
+                match tenant(&self.master, &row, settings, &self.outbound, (&self.clock, &self.ephemeral), &self.public_url) {
                     Ok(made) => tenants.put(counted::tenant(made, &self.metrics)),
                     Err(error) => refused = refused.and(Err(error)),
                 }

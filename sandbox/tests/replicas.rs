@@ -48,12 +48,7 @@ impl Province {
         })
         .await
         .expect("the city starts");
-        // Two platforms may draw one number for two questions within a second (once in some dozens of starts): the bureau
-        // refuses the second of them, and its person tries again, as people do.
-        if let Err(trouble) = city.settle_in().await {
-            println!("somebody has to try again: {trouble}");
-            city.settle_in().await.expect("people log in");
-        }
+        city.settle_in().await.expect("people log in");
         Province { city: Arc::new(city), postgres, redis, kafka, _dir: dir }
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use platform::clock::SystemClock;
+use platform::ephemeral::Ephemeral;
+use platform::ephemeral::memory::Memory;
 use platform::parties::answer::{Answer, Refused};
 use platform::parties::bureau::client::BureauClient;
 use platform::parties::bureau::notice::NotBelieved;
@@ -21,6 +23,7 @@ use sandbox::bureau::state::Insurance;
 use sandbox::bureau::{Caller, CallerKind, Catalogue, Config, Core, HospLevel, Institution, seal_card_password};
 use sandbox::clock::china_now;
 use sandbox::fault::{Fault, Rule};
+use schema::ids::TenantId;
 use schema::link::{InsuredPerson, SettleInputs};
 use schema::money::Fen;
 use schema::personal::{CardNo, CertNo, MdtrtCertNo, PersonName, Personal as _, PsnNo, SealedPassword};
@@ -554,6 +557,21 @@ async fn a_settlement_read_in_the_wrong_dialect_is_unknown_and_never_guessed() {
     let Answer::Unknown(why) = client.settle(&by(), &msgid(1), &inputs).await else { panic!("unknown") };
     assert!(why.contains("identity 2"), "{why}");
     assert_eq!(outcome(client.reverse(&by(), &msgid(2), &msgid(1), &inputs).await), "done");
+}
+
+/// Each counting for itself, two that ask a hundred questions a second would share a number before long.
+#[tokio::test]
+async fn the_questions_of_two_processes_never_share_a_number() {
+    let world = World::new(|_| {}).await;
+    let shared: Arc<dyn Ephemeral> = Arc::new(Memory::new(Arc::new(SystemClock::new())));
+    let tenant = TenantId::from_uuid(uuid::Uuid::from_u128(1));
+    let process = || world.client(guangdong()).numbered_with(Arc::clone(&shared), tenant);
+    let asks = |client: BureauClient| async move {
+        for _ in 0..300 {
+            done(client.person(Some(&by()), &identity(NAME)).await);
+        }
+    };
+    tokio::join!(asks(process()), asks(process()), asks(process()));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schema::ids::TenantId;
 use schema::link::{BureauReply, SettleInputs};
 use schema::personal::{Personal as _, PsnNo};
 use serde::Serialize;
@@ -17,6 +18,7 @@ use super::notice::{self, LossNotice, NotBelieved};
 use super::status::{self, Verdict};
 use super::{BindRequest, Bound, Bureau, Identity, OnBehalf, PersonInfo, Settled, SettlementState, UndoneAt};
 use crate::clock::Clock;
+use crate::ephemeral::Ephemeral;
 use crate::parties::answer::{Answer, No, Refused};
 use crate::parties::outbound::{Outbound, Request};
 use crate::parties::{china, words};
@@ -31,6 +33,8 @@ pub struct BureauClient {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     questions: AtomicU32,
+    /// Where the numbers of questions are counted for all processes, and for whom.
+    shared: Option<(Arc<dyn Ephemeral>, TenantId)>,
     sign_ins: Mutex<BTreeMap<String, SignInSlot>>,
 }
 
@@ -42,6 +46,9 @@ struct SignedIn {
     day: String,
     sign_no: String,
 }
+
+/// How long the numbers of one second are counted: longer than clocks of two processes may differ, in milliseconds.
+const NUMBERS_KEPT_MS: i64 = 10_000;
 
 /// One message, without its input.
 struct Call<'a> {
@@ -66,7 +73,7 @@ struct Said {
 impl BureauClient {
     /// A client that keeps its sign-ins in memory.
     pub fn new(config: BureauConfig, outbound: Arc<dyn Outbound>, clock: Arc<dyn Clock>) -> BureauClient {
-        // Replicas and restarts within one second begin apart, so that their questions do not share message ids.
+        // Restarts within one second begin apart, so that their questions do not share message ids.
         let (first, last) = config.dialect.question_sequence;
         let start = clock.below(u32::from(last.saturating_sub(first)) + 1);
         BureauClient {
@@ -75,6 +82,7 @@ impl BureauClient {
             clock,
             timeout: DEFAULT_TIMEOUT,
             questions: AtomicU32::new(start),
+            shared: None,
             sign_ins: Mutex::new(BTreeMap::new()),
         }
     }
@@ -85,17 +93,36 @@ impl BureauClient {
         self
     }
 
-    /// A message id for something that moves nothing: institution, second, and a number of the reserved range.
-    fn question_id(&self, by: &OnBehalf) -> String {
+    /// Draws the numbers of questions from what all processes share: two processes that counted for themselves would
+    /// sooner or later ask two questions of one institution under one number within a second, and the bureau would
+    /// refuse one of them.
+    pub fn numbered_with(mut self, shared: Arc<dyn Ephemeral>, tenant: TenantId) -> BureauClient {
+        self.shared = Some((shared, tenant));
+        self
+    }
+
+    /// A message id for something that moves nothing: institution, second, and a number of the reserved range. While
+    /// what is shared cannot be reached, this process counts for itself.
+    async fn question_id(&self, by: &OnBehalf) -> String {
         let (first, last) = self.config.dialect.question_sequence;
         let numbers = u32::from(last.saturating_sub(first)) + 1;
-        let number = u32::from(first) + self.questions.fetch_add(1, Ordering::Relaxed) % numbers;
-        format!("{}{}{number:04}", by.code, china::at(self.clock.now_us()).format("%Y%m%d%H%M%S"))
+        let second = china::at(self.clock.now_us()).format("%Y%m%d%H%M%S").to_string();
+        let counted = match &self.shared {
+            Some((shared, tenant)) => {
+                shared.count(*tenant, &format!("question:{}:{second}", by.code), NUMBERS_KEPT_MS).await.ok()
+            }
+            None => None,
+        };
+        let number = match counted {
+            Some(count) => count.value.saturating_sub(1),
+            None => self.questions.fetch_add(1, Ordering::Relaxed),
+        };
+        format!("{}{second}{:04}", by.code, u32::from(first) + number % numbers)
     }
 
     /// A question about a person.
-    fn question<'a>(&self, infno: &'static str, by: &'a OnBehalf, inputs: &'a SettleInputs) -> Call<'a> {
-        self.about(infno, self.question_id(by), by, inputs)
+    async fn question<'a>(&self, infno: &'static str, by: &'a OnBehalf, inputs: &'a SettleInputs) -> Call<'a> {
+        self.about(infno, self.question_id(by).await, by, inputs)
     }
 
     /// A message about the person of a settlement.
@@ -139,7 +166,7 @@ impl BureauClient {
         *kept = None;
         let opter_no = self.config.opter.as_str();
         let input = mapping::SignIn { sign_in: mapping::SignInBy { opter_no, mac: "", ip: "" } };
-        let call = Call { infno: "9001", msgid: self.question_id(by), by, insuplc_admdvs: "", hide: Vec::new() };
+        let call = Call { infno: "9001", msgid: self.question_id(by).await, by, insuplc_admdvs: "", hide: Vec::new() };
         let failed = |why: String| {
             No::Refused(Refused {
                 code: "SIGN_IN".to_owned(), words: format!("医保签到未成功 {why}"), busy: true
@@ -244,7 +271,7 @@ impl BureauClient {
     async fn ask(&self, by: &OnBehalf, setl_id: &str, inputs: &SettleInputs) -> Result<Option<(Vec<Node>, Said)>, No> {
         let data =
             mapping::SettlementInput { setl_id, mdtrt_id: &inputs.mdtrt_id, psn_no: inputs.person.psn_no.expose() };
-        match self.call(self.question("5203", by, inputs), &Data { data }).await {
+        match self.call(self.question("5203", by, inputs).await, &Data { data }).await {
             Ok(said) => Ok(Some((said.output.nodes("setlinfo"), said))),
             Err(No::Refused(refused)) if self.config.dialect.nothing_found_codes.contains(&refused.code) => Ok(None),
             Err(no) => Err(no),
@@ -338,7 +365,7 @@ impl Bureau for BureauClient {
         let own = self.config.own();
         let by = on_behalf.unwrap_or(&own);
         let hide = vec![identity.certno.expose(), identity.psn_name.expose()];
-        let call = Call { infno: "1101", msgid: self.question_id(by), by, insuplc_admdvs: "", hide };
+        let call = Call { infno: "1101", msgid: self.question_id(by).await, by, insuplc_admdvs: "", hide };
         let said = self.call(call, &Data { data: mapping::PersonInput::of(identity) }).await;
         said.and_then(|said| mapping::person(&said.output).map_err(unfit("1101"))).into()
     }
@@ -347,7 +374,7 @@ impl Bureau for BureauClient {
         let by = self.config.own();
         let identity = &request.identity;
         let hide = vec![identity.certno.expose(), identity.psn_name.expose(), request.card_no.expose()];
-        let call = Call { infno: "B001", msgid: self.question_id(&by), by: &by, insuplc_admdvs: "", hide };
+        let call = Call { infno: "B001", msgid: self.question_id(&by).await, by: &by, insuplc_admdvs: "", hide };
         let said = self.call(call, &Data { data: mapping::BindInput::of(request) }).await;
         said.and_then(|said| mapping::bound(&said.output).map_err(unfit("B001"))).into()
     }
@@ -356,7 +383,7 @@ impl Bureau for BureauClient {
         let by = self.config.own();
         let call = Call {
             infno: "B002",
-            msgid: self.question_id(&by),
+            msgid: self.question_id(&by).await,
             by: &by,
             // The interface wants a 参保地 beside every psn_no. The binding's own is not known here; the tenant's serves.
             insuplc_admdvs: &self.config.mdtrtarea_admvs,
