@@ -1,6 +1,6 @@
 //! The only place that asks for time, randomness or a fresh id. Everything else is handed a [`Clock`].
 //!
-//! Reason: a whole city of payments must run twice alike from one seed (design.md §8).
+//! Reason: a whole city of payments must run twice alike from one seed (`platform/tests/simulation`).
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

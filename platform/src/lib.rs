@@ -1,7 +1,8 @@
 //! The platform: the centre of a city's medical-insurance payments.
 //!
-//! Floors, ground first; a floor uses those above it in this list, never those below it:
-//! [`clock`] · settings · [`domain`] · store · ephemeral · [`parties`] · journey · errands · http · startup.
+//! Floors, ground first; a floor uses those before it in this list, never those behind it (ARCHITECTURE.md has the two
+//! exceptions): [`clock`] · [`settings`] · [`domain`] · [`store`] · [`ephemeral`] · [`events`] · [`parties`] ·
+//! [`metrics`] · [`journey`] · [`errands`] · [`http`] · [`startup`].
 
 pub mod clock;
 pub mod domain;

@@ -1,6 +1,6 @@
 //! What an institution asks for: the bill (待缴费单), as its HIS posts it and as it crosses the link.
 //!
-//! Field names are the national interface's where it has one (wire.md §1.2: 2203, 2204), with units last.
+//! Field names are the national interface's where it has one (2203, 2204), with units last.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

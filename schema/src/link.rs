@@ -1,4 +1,4 @@
-//! The link (design.md §9): the one authenticated conversation between an adapter and the platform.
+//! The link: the one authenticated conversation between an adapter and the platform.
 //!
 //! The adapter dials `GET /link/v1` (WebSocket). The platform speaks first:
 //!

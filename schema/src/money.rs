@@ -219,7 +219,7 @@ fixed_point!(
 );
 
 impl Price6 {
-    /// `price × count` in fen, rounded half up, as bureaus and HIS do (wire.md: N16,6 × N16,4 → N16,2).
+    /// `price × count` in fen, rounded half up, as bureaus and HIS do (N16,6 × N16,4 → N16,2).
     pub fn times(self, count: Qty4) -> Result<Fen, Overflow> {
         // 10^-6 yuan × 10^-4 = 10^-10 yuan; a fen is 10^-2 yuan, so divide by 10^8.
         round_half_up(i128::from(self.0) * i128::from(count.0), 100_000_000)
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_share_is_rounded_half_up_as_in_example_h5() {
-        // wire.md H5: 49.99 × 50 % = 24.995 → 25.00; half-even would agree, 0.05 × 50 % would not.
+        // 49.99 × 50 % = 24.995 → 25.00; half-even would agree, 0.05 × 50 % would not.
         let half: Ratio4 = "0.5".parse().expect("a ratio");
         assert_eq!(half.of(Fen::new(4999)), Ok(Fen::new(2500)));
         assert_eq!(half.of(Fen::new(5)), Ok(Fen::new(3)));

@@ -1,4 +1,4 @@
-//! The adapter's end of the link (design.md §9): it dials out, proves its key, and keeps the conversation going.
+//! The adapter's end of the link (`schema::link`): it dials out, proves its key, and keeps the conversation going.
 //!
 //! [`dial`] opens one connection and names what stood in the way; `doctor` uses the same function. `conversation`
 //! speaks on an open connection until it ends. This file decides when to try again.

@@ -1,4 +1,4 @@
-//! 一次性验证码: six digits that authorise exactly one order at exactly one split (design.md §5.7).
+//! 一次性验证码: six digits that authorise exactly one order at exactly one split.
 //!
 //! The code lives inside the order's `Priced` state: whatever leaves that state or changes the price kills it, without
 //! anybody having to remember to. Only a keyed hash is kept, over (order, price number, phone, digits).

@@ -1,4 +1,4 @@
-//! What the bureau settled: the facts of a 2207, kept whole (design.md §7).
+//! What the bureau settled: the facts of a 2207, kept whole (`parties/bureau/MAPPINGS.md`).
 
 use std::collections::BTreeMap;
 

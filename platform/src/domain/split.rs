@@ -2,7 +2,7 @@
 
 use schema::split::Split;
 
-/// True if the payer would pay other than what they saw: an account, the cash or the sum differ (design.md §3). The own
+/// True if the payer would pay other than what they saw: an account, the cash or the sum differ. The own
 /// and the shared account are two people's money, so a shift between them is a difference; a shift among funds only is
 /// nobody's and is merely recorded.
 pub fn differs_for_the_payer(authorised: &Split, settled: &Split) -> bool {

@@ -1,5 +1,6 @@
-//! What may be lost without losing money: try counters, login codes, replay guards, rate limits, presence, letters from
-//! process to process, and the bell that wakes phones after a commit. In this process, or in Redis for many of them.
+//! What may be lost without losing money: try counters, login codes and the keys of their requests, rate limits,
+//! presence, letters from process to process, and the bell that wakes phones after a commit. In this process, or in
+//! Redis for many of them.
 
 use async_trait::async_trait;
 use schema::ids::{ChannelUserId, ProcessId, TenantId};
@@ -44,14 +45,14 @@ pub trait Ephemeral: Send + Sync {
     /// Whether it answers now and would take a change.
     async fn ready(&self) -> Result<(), Unreachable>;
 
-    /// Changes whenever something of the tenant's may have been forgotten: a code issued under another epoch is dead
-    /// (design.md §5.7).
+    /// Changes whenever something of the tenant's may have been forgotten: a code issued under another epoch is dead.
     async fn epoch(&self, tenant: TenantId) -> Result<u64, Unreachable>;
 
     /// Adds one to a counter that lives `life_ms` milliseconds from its first use.
     async fn count(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<Count, Unreachable>;
 
-    /// `true` for the first caller within `life_ms` milliseconds, `false` for every other: a replay guard.
+    /// `true` for the first caller within `life_ms` milliseconds, `false` for every other: the first one's is
+    /// under way.
     async fn first(&self, tenant: TenantId, key: &str, life_ms: i64) -> Result<bool, Unreachable>;
 
     /// Keeps a value for `life_ms` milliseconds from now, replacing an older one.

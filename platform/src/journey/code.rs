@@ -1,4 +1,4 @@
-//! The one-time code: issued in a commit, sent after it (design.md §5.7). The message is no action row: a code that
+//! The one-time code: issued in a commit, sent after it. The message is no action row: a code that
 //! did not arrive is asked for again.
 //!
 //! An answer kept under an idempotency key says that a code was issued, not that its message left. A note beside it says

@@ -1,4 +1,4 @@
-//! The only writer of orders (design.md §4).
+//! The only writer of orders (ARCHITECTURE.md, "How a change becomes true").
 //!
 //! [`Desk::step`] takes a batch of [`Command`]s of one tenant, loads what they need, decides each with the pure tables
 //! of `domain`, and has everything written in **one commit**; only then anybody is answered. Nothing that calls out,

@@ -1,8 +1,9 @@
-//! The order's life. [`desk`] is the only writer of orders; every other file is one action with its undo beside it.
+//! The order's life. [`desk`] is the only writer of orders; most other files are one step with its undo beside it.
 //!
 //! | file | step | undo |
 //! | --- | --- | --- |
 //! | [`bills`], [`patient`] | a bill comes | the window takes it back |
+//! | [`open`] | the payer opens an order | cancel |
 //! | [`price`] | pre-settle | release |
 //! | [`code`], [`pay`] | the payer authorises | – |
 //! | [`settle`] | 2207 | 2208, 2601 |
@@ -11,6 +12,9 @@
 //! | [`refund`] | – | cash back |
 //! | [`replace`] | an order for what remains | – |
 //! | [`people`] | login, binding | unbinding, loss |
+//!
+//! What they share: [`perform`] is the list of actions and brings each one's answer to the desk, [`job`] is what an
+//! action has at hand, [`view`] how payer and institution see an order, [`reply`] what an institution is answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

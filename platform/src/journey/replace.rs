@@ -1,4 +1,5 @@
-//! Partial return of an insured order (design.md §3): 2208, then an order that replaces it for what remains.
+//! Partial return of an insured order (the end of ARCHITECTURE.md's "One payment"): 2208, then an order that replaces
+//! it for what remains.
 //!
 //! | who | says | to whom |
 //! | --- | --- | --- |

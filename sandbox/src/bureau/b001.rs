@@ -1,4 +1,4 @@
-//! B001 线上支付绑定, B002 解绑. No national number exists: these are this bureau's own (wire.md says nothing).
+//! B001 线上支付绑定, B002 解绑. No national number exists: these are this bureau's own.
 //!
 //! B001 input.data: psn_cert_type, certno, psn_name, card_no, card_pwd_sealed, channel_no; output.data: bind_no,
 //! psn_no, insuplc_admdvs, bind_time. `card_pwd_sealed` is what [`super::seal::seal_card_password`] makes. A person may

@@ -74,7 +74,7 @@ pub struct Institution {
 }
 
 /// `x-tif-signature` of the Guangdong gateway: lower-case hexadecimal SHA-256 of timestamp + secret + nonce +
-/// timestamp (wire.md §1.1). `timestamp` is unix seconds as text. The body is not covered.
+/// timestamp. `timestamp` is unix seconds as text. The body is not covered.
 pub fn gateway_signature(timestamp: &str, secret: &str, nonce: &str) -> String {
     hex::encode(digest(&SHA256, format!("{timestamp}{secret}{nonce}{timestamp}").as_bytes()))
 }

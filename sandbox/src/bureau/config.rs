@@ -25,7 +25,7 @@ pub struct Config {
     pub city: Vec<City>,
 }
 
-/// What differs between provinces (wire.md §1.3, practice.md).
+/// What differs between provinces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dialect {

@@ -1,4 +1,4 @@
-//! The national interface's envelope: reading a request with all its faults, writing a response (wire.md §1.1).
+//! The national interface's envelope: reading a request with all its faults, writing a response.
 
 use chrono::{DateTime, FixedOffset};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! How one fee line is split before policy sees it: ceiling first, then the patient's first share (wire.md §9).
+//! How one fee line is split before policy sees it: ceiling first, then the patient's first share.
 
 use schema::money::{Fen, Overflow, Price6, Qty4, Ratio4};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct LineSplit {
     pub inscp_scp: Fen,
 }
 
-/// May a line be reimbursed at all? `hosp_appr_flag` × `lmt_used_flag` (wire.md §1.4).
+/// May a line be reimbursed at all? `hosp_appr_flag` × `lmt_used_flag`.
 ///
 /// Limited: only when the hospital approved (1). Not limited: unless the hospital refused (2).
 pub fn reimbursable(limited: bool, hosp_appr_flag: &str) -> bool {

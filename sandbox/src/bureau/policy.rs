@@ -1,4 +1,4 @@
-//! The policy engine: from the in-scope amount to who pays it. Table-driven, in the order of wire.md §9.
+//! The policy engine: from the in-scope amount to who pays it. Table-driven, in this order:
 //!
 //! 1. the deductible left this year
 //! 2. the pool's ratio, half up to the fen
@@ -179,7 +179,7 @@ pub struct Facts {
     pub shared_balance: Fen,
 }
 
-/// Everything a settlement moves, in fen. Names follow wire.md §1.3.
+/// Everything a settlement moves, in fen. Names follow the national interface's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub struct Amounts {
@@ -254,7 +254,8 @@ impl Amounts {
         }
     }
 
-    /// The identities of wire.md §1.3 that need no dialect: 1, 3 (with 2 inside) and 4.
+    /// The identities that need no dialect: medfee = fulamt + overlmt + preself + inscp; medfee = all funds +
+    /// hosp_part + psn_part; psn_part = acct_pay + psn_cash.
     pub fn identities_hold(&self) -> bool {
         let scope = Fen::sum([self.fulamt_ownpay, self.overlmt_selfpay, self.preselfpay, self.inscp_scp]);
         let payers = self.funds().and_then(|funds| Fen::sum([funds, self.hosp_part, self.psn_part]));
@@ -359,7 +360,7 @@ pub fn split(rule: &OutpatientRule, facts: &Facts, totals: &Totals, used: &Accum
     })
 }
 
-/// ratio × area factor, rounded half up to three decimals (wire.md §9); untouched at home.
+/// ratio × area factor, rounded half up to three decimals; untouched at home.
 fn scaled(ratio: Ratio4, factor: Ratio4) -> Ratio4 {
     if factor == Ratio4::ONE {
         return ratio;
@@ -489,7 +490,7 @@ mod tests {
         }
     }
 
-    /// W2: the real settlement reply of wire.md §1.3 (Hunan, inpatient).
+    /// A real settlement reply (Hunan, inpatient).
     fn real_reply() -> Amounts {
         let yuan = |text: &str| Fen::from_yuan(text).expect("yuan");
         Amounts {

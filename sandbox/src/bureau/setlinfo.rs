@@ -1,4 +1,4 @@
-//! setlinfo and setldetail, from a record, for 2206, 2207, 2208 and 5203 (wire.md §1.3).
+//! setlinfo and setldetail, from a record, for 2206, 2207, 2208 and 5203.
 
 use schema::money::Fen;
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! 1101 人员基本信息: who holds this certificate, and how are they insured.
 //!
-//! Beyond wire.md: `baseinfo.card_stas` says whether the insurance card is usable (1 normal, 2 reported lost). A lost
-//! card still answers 1101, so that whoever asks learns of the loss.
+//! Beyond the national interface: `baseinfo.card_stas` says whether the insurance card is usable (1 normal, 2 reported
+//! lost). A lost card still answers 1101, so that whoever asks learns of the loss.
 
 use chrono::{DateTime, Datelike, FixedOffset, NaiveDate};
 use serde_json::{Value, json};

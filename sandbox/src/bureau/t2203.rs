@@ -6,7 +6,7 @@ use super::core::{Call, Core};
 use super::fields::{Fields, elements};
 use super::refusal::Refusal;
 
-/// Kinds of outpatient visit (wire.md §1.4).
+/// Kinds of outpatient visit.
 pub(super) const MED_TYPES: [&str; 13] =
     ["11", "12", "13", "14", "140104", "140201", "15", "16", "51", "9901", "9903", "9904", "41"];
 

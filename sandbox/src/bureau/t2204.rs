@@ -1,7 +1,7 @@
 //! 2204 费用明细上传, 2205 费用明细撤销.
 //!
 //! What was uploaded stays until 2205, also after an undone settlement: the next 2204 of the same line or batch is a
-//! duplicate (practice.md).
+//! duplicate.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The national envelope as a HIS writes and reads it (wire.md §1.1). Yuan exist only in this file.
+//! The national envelope as a HIS writes and reads it. Yuan exist only in this file.
 
 use chrono::{DateTime, FixedOffset};
 use schema::bill::LineResult;

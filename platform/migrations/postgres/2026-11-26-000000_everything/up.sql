@@ -1,4 +1,4 @@
--- The record of truth. Every primary, unique and foreign key begins with the tenant (design.md §6), so that the same
+-- The record of truth. Every primary, unique and foreign key begins with the tenant, so that the same
 -- tables can be distributed by tenant. Ids are 16 bytes (UUIDv7), look-up hashes 32, times microseconds UTC, money fen.
 -- The same tables as SQLite's; only types, and what the planner and the disk want, differ.
 

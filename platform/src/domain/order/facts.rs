@@ -230,7 +230,7 @@ pub struct Taken {
 }
 
 /// What a replaced order offers its replacement: to be paid under the same authorisation, out of the same cash, as
-/// long as neither account nor cash rises (design.md §3, partial return of an insured order).
+/// long as neither account nor cash rises (partial return of an insured order, `journey::replace`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carry {
     /// The replaced order.

@@ -1,4 +1,4 @@
-//! The link's socket (design.md §9). [`opening`] lets an adapter in, [`conversation`] speaks with it until one side is
+//! The link's socket. [`opening`] lets an adapter in, [`conversation`] speaks with it until one side is
 //! gone, [`asks`] answers what it asks. The protocol's memory is `parties::link`.
 
 mod asks;

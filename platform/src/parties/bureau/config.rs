@@ -65,7 +65,7 @@ impl BureauConfig {
     }
 }
 
-/// What differs between provinces (wire.md §1.3). The code lists default to those of the sandbox's bureau: the national
+/// What differs between provinces. The code lists default to those of the sandbox's bureau: the national
 /// interface fixes no number but 0, so a city names its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -1,5 +1,5 @@
-//! The national envelope (wire.md §1.1): what goes around every input, and reading answers without ever passing an
-//! amount through a float.
+//! The national envelope (MAPPINGS.md, "The envelope"): what goes around every input, and reading answers without ever
+//! passing an amount through a float.
 //!
 //! `serde_json` reads numbers into floats unless its `arbitrary_precision` is on, and that feature breaks tagged enums
 //! for the whole workspace. So answers are read as raw text, node by node, and a number keeps the text it came with.

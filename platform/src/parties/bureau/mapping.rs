@@ -357,7 +357,7 @@ fn texts(info: &Node, dialect: &Dialect) -> BTreeMap<String, String> {
     texts
 }
 
-/// The split, once the four identities of wire.md §1.3 hold in this dialect.
+/// The split, once the four identities below hold in this dialect.
 fn split(amounts: &BTreeMap<String, Fen>, dialect: &Dialect) -> Result<Split, Unfit> {
     let of = |name: &str| amounts.get(name).copied().unwrap_or_default();
     let medfee = of("medfee_sumamt");
@@ -469,7 +469,7 @@ mod tests {
 
     use super::*;
 
-    /// The real Hunan settlement of wire.md §1.3 (430502, 职工 310, inpatient), with the fields it does not print.
+    /// A real Hunan settlement (430502, 职工 310, inpatient), with the fields it does not print.
     const HUNAN: &str = r#"{"setl_id":"430500S1","mdtrt_id":"M1","medins_setl_id":"H430502000012026010108000","psn_no":"P1",
         "medfee_sumamt":5792.53,"fulamt_ownpay_amt":296.20,"overlmt_selfpay":0,"preselfpay_amt":522.61,
         "inscp_scp_amt":4973.72,"act_pay_dedc":800,"hifp_pay":3106.54,"fund_pay_sumamt":3106.54,

@@ -1,4 +1,4 @@
-//! 医保核心: the bureau's core system, over the national envelope (wire.md §1).
+//! 医保核心: the bureau's core system, over the national envelope: MAPPINGS.md has it field by field.
 
 pub mod client;
 pub mod config;

@@ -1,4 +1,5 @@
-//! 个人支付渠道: WeChat Pay APIv3 in partner mode (wire.md §4). Money goes to the institution's own sub-merchant.
+//! 个人支付渠道: WeChat Pay APIv3 in partner mode, field by field in MAPPINGS.md. Money goes to the institution's own
+//! sub-merchant.
 
 pub mod client;
 pub mod config;

@@ -1,4 +1,4 @@
-//! APIv3's signatures and sealed resources (wire.md §4.1).
+//! APIv3's signatures and sealed resources (MAPPINGS.md, "Notices").
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
