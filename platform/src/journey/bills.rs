@@ -98,7 +98,12 @@ fn wrong(mut faults: Vec<Fault>, contradicted: Vec<Fault>, number_is_taken: bool
     Some(Refusal::faulty(code, faults))
 }
 
-/// The window takes a bill back, or the HIS withdraws it: at once released, wait, or already paid.
+/// The window takes a bill back, or the HIS withdraws it.
+///
+/// Released at once where no order holds the bill, where its order is Created or Priced (which closes), and where what
+/// was paid has gone back whole. From Settling on, and while anything is undone, the answer is InProgress: wait, and
+/// ask again. Once it is paid the table says BILL_NOT_PAYABLE, which the window hears as AlreadyPaid. Only "released"
+/// is kept under the key; a bill that is not known is refused with BILL_UNKNOWN.
 pub async fn claim(
     ground: &Ground,
     tenant: TenantId,

@@ -15,6 +15,9 @@ pub const OPENID: &str = "openid";
 
 /// Opens the wallet order as it was decided: for whom stands in the row of that commit, whatever login the payer has by
 /// now. A repeat has the same content, so the wallet answers alike.
+///
+/// `amount` is fen, `expires_at_us` microseconds UTC. Without a payer's openid in that row nobody is asked: the event
+/// is PrepayRefused, which ends the cash leg. No answer is PrepayUnknown, and the wallet is asked.
 pub async fn prepay(job: &Job<'_>, out_trade_no: &str, amount: Fen, expires_at_us: i64) -> Result<What, Refusal> {
     let (tenant, order) = (job.tenant.id, job.order.id);
     let asked = job.ground.read(move |store| store.prepay(tenant, order)).await?;

@@ -59,7 +59,11 @@ pub async fn open(
     answered(ground.desk.ask(command).await)
 }
 
-/// The payer cancels. What is out is undone first; the answer is the order as decided, as JSON.
+/// The payer cancels. The answer is the order as decided, as JSON.
+///
+/// Created and Priced close at once, and so does a Settling whose bureau is busy; Prepaying and Collecting close the
+/// wallet order and undo the insurance leg first. Refuses with OrderUnknown (another login's), and with NotNow
+/// everywhere else (2207 is out, the order is paid, or is being undone): nothing changes then.
 pub async fn cancel(
     ground: &Ground,
     tenant: &Tenant,

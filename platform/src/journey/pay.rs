@@ -11,7 +11,13 @@ use super::{Ground, Tenant, code, open, people, view};
 use crate::domain::order::{Event, Order, State};
 use crate::store::CallerKey;
 
-/// Authorises. A wrong, reused, expired, foreign or over-tried code is refused in words of its own; nothing moves.
+/// Authorises the split that was seen. Answers the order as decided, as JSON; money moves after that, by actions.
+///
+/// An insured order wants phone, code and card, and every attempt counts, whichever of them is wrong. Refuses, and
+/// nothing moves, with Invalid (one of the three is missing), NotNow (the order is not Priced), CodeNotSent (none for
+/// this price), CodeExpired (its time is over, or the counter of tries was forgotten), CodeTriedOut, PhoneWrong,
+/// CardWrong, CodeForeign (another order's, or an older price's), CodeWrong, PriceExpired, and with whatever asking the
+/// bureau about the person again brings ([`people::recheck`]). A cash-only order wants the tap alone.
 pub async fn pay(
     ground: &Ground,
     tenant: &Tenant,

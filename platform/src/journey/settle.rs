@@ -17,7 +17,8 @@ use crate::parties::bureau::{OnBehalf, Settled, SettlementState, UndoneAt};
 /// The purpose under which the bureau's whole reply is sealed.
 pub const REPLY: &str = "bureau_reply";
 
-/// 2207.
+/// 2207 under `msgid`, which was saved with the decision to send it, before anything was sent: a lost 2207 can be
+/// named. A no settled nothing; no answer is SettleUnknown, and is reversed and asked about, never sent again.
 pub async fn settle(job: &Job<'_>, msgid: &str) -> Result<What, Refusal> {
     let (on_behalf, inputs) = inputs(job).await?;
     Ok(job.event(match job.tenant.bureau.settle(&on_behalf, msgid, &inputs).await {
@@ -27,7 +28,8 @@ pub async fn settle(job: &Job<'_>, msgid: &str) -> Result<What, Refusal> {
     }))
 }
 
-/// 2601 of a 2207 whose outcome is unknown.
+/// 2601 of a 2207 whose outcome is unknown: `omsgid` is that 2207's message, `msgid` this 2601's own, saved before.
+/// Anything but "done" is ReverseUnknown, and 2601 is sent again.
 pub async fn reverse(job: &Job<'_>, omsgid: &str, msgid: &str) -> Result<What, Refusal> {
     let (on_behalf, inputs) = inputs(job).await?;
     Ok(job.event(match job.tenant.bureau.reverse(&on_behalf, msgid, omsgid, &inputs).await {
@@ -48,7 +50,8 @@ pub async fn ask(job: &Job<'_>, omsgid: &str) -> Result<What, Refusal> {
     }))
 }
 
-/// 2208, for the order itself or for a refund.
+/// 2208 of the settlement `setl_id` (结算ID), for the order itself or for a refund; `msgid` is this 2208's own, saved
+/// before. A no undid nothing; no answer is UndoUnknown, and 5203 is asked before another 2208.
 pub async fn undo(job: &Job<'_>, msgid: &str, setl_id: &str, refund: Option<RefundId>) -> Result<What, Refusal> {
     let (on_behalf, inputs) = inputs(job).await?;
     let answer = job.tenant.bureau.undo(&on_behalf, msgid, setl_id, &inputs).await;

@@ -84,7 +84,11 @@ fn in_force_at<'a>(info: &'a PersonInfo, insuplc_admdvs: &str, held: &str) -> Op
     here().find(|row| row.insutype == held).or_else(|| here().next())
 }
 
-/// Level 1: name and document match at the bureau.
+/// Level 1: name and document match at the bureau (1101). Answers the binding as JSON.
+///
+/// Refuses with Invalid (every fault of the identity at once), BindingMismatch (the bureau knows nobody by this
+/// document, another name, or no insurance), InsuranceStopped (none is in force), CardFrozen (the card is lost there),
+/// BindingExists (this login holds a live binding of the document), and BureauUnreachable, to be tried again after 5 s.
 pub async fn bind(
     ground: &Ground,
     tenant: &Tenant,
@@ -159,7 +163,12 @@ pub async fn bind(
 }
 
 /// Level 2: card and payment password, proved by the bureau, which records the binding. The code's phone is fixed to
-/// the phone that is logged in. Refuses a frozen binding, and a card that was reported lost.
+/// the phone that is logged in. What was opened under the binding before hears that it changed.
+///
+/// Refuses with BindingUnknown (another login's, or ended), BindingFrozen (a frozen binding is never proved again),
+/// CardFrozen (the card was reported lost here), CardPasswordWrong (the bureau's no), InsuranceStopped or
+/// BindingMismatch (the card belongs elsewhere, and 1101 shows nothing in force there, or another name), and
+/// BureauUnreachable, to be tried again after 5 s.
 pub async fn bind_level2(
     ground: &Ground,
     tenant: &Tenant,

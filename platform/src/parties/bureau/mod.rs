@@ -128,6 +128,9 @@ pub enum SettlementState {
 }
 
 /// The bureau of one tenant.
+///
+/// `Refused` means that nothing was done there. `Unknown` means that it may have been: 2208's is answered by 5203,
+/// 2207's by 2601 and then 5203, and neither is sent again before. `msgid` is the caller's, saved before the call.
 #[async_trait]
 pub trait Bureau: Send + Sync {
     /// 1101 by identity document.

@@ -22,6 +22,8 @@ pub trait Links: Send + Sync {
     ///
     /// `Refused` only in the institution's own words (without numbers that name a person; names are only known to
     /// whoever knows the bill), or with code `OFFLINE` when no link is up: then nothing was sent.
+    /// `Unknown` where no answer came within `timeout`, or one that says that their system failed: it may have been
+    /// heard.
     async fn ask(
         &self,
         to: &Address,
