@@ -24,7 +24,7 @@ use schema::refusal::Code;
 use uuid::Uuid;
 
 use begin::*;
-use page::{Line, S_US, Seen};
+use page::{Line, S_US, Seen, short};
 use paper::{T0_US, split};
 use words::*;
 

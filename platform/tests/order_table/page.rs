@@ -13,7 +13,7 @@ use schema::money::Fen;
 use schema::refusal::Refusal;
 use uuid::Uuid;
 
-use crate::paper::{INSUTYPE, MERCHANT, Paper, RULES, Shape, T0_US, balanced, hash, split};
+use crate::paper::{self, INSUTYPE, MERCHANT, Paper, RULES, Shape, T0_US, balanced, hash, split};
 
 pub(crate) const S_US: i64 = 1_000_000;
 

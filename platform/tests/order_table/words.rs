@@ -12,7 +12,7 @@ use schema::split::Split;
 use uuid::Uuid;
 
 use crate::page::{Line, S_US};
-use crate::paper::{INSUTYPE, MERCHANT, T0_US, hash, split};
+use crate::paper::{self, INSUTYPE, MERCHANT, T0_US, hash, split};
 
 //                              pooled other account mulaid hospital cash
 pub(crate) const MIXED: Split = split([6_000, 0, 1_500, 0, 0, 2_500]);
