@@ -44,7 +44,8 @@ impl Idle {
             let (code, key) = pharmacy(number);
             let public = key.public().to_string();
             let named = ["--tenant", &tenant, "--code", code.as_str()].map(str::to_owned);
-            let create: Vec<String> = ["institution", "create"].map(str::to_owned).into_iter().chain(named.clone()).collect();
+            let create: Vec<String> =
+                ["institution", "create"].map(str::to_owned).into_iter().chain(named.clone()).collect();
             let rest = ["--name", "药店", "--area", "441900", "--sub-mchid", "1900000109"].map(str::to_owned);
             let approve: Vec<String> = ["institution", "approve"].map(str::to_owned).into_iter().chain(named).collect();
             let commands = [

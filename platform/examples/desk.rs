@@ -25,7 +25,7 @@ use platform::domain::order::{Event, Order};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Start, Thread, What};
 use platform::parties::wallet::Account;
 use platform::store::sql::{Access, SqlStore};
-use platform::store::{BindingRow, ChannelUserRow, Store};
+use platform::store::{BindingRow, ChannelUserRow};
 use schema::his::Guidance;
 use schema::ids::{ActionId, BillId, BindingId, ChannelUserId, EventId, OrderId, TenantId};
 use serde_json::json;

@@ -353,7 +353,14 @@ impl ServesTenants {
         let mut refused = Ok(());
         for row in store.tenants().map_err(|error| CannotStart(error.to_string()))? {
             if tenants.get(row.id).is_err() {
-                match tenant(&self.master, &row, settings, &self.outbound, (&self.clock, &self.ephemeral), &self.public_url) {
+                match tenant(
+                    &self.master,
+                    &row,
+                    settings,
+                    &self.outbound,
+                    (&self.clock, &self.ephemeral),
+                    &self.public_url,
+                ) {
                     Ok(made) => tenants.put(counted::tenant(made, &self.metrics)),
                     Err(error) => refused = refused.and(Err(error)),
                 }

@@ -1,4 +1,4 @@
-//! The insurance leg as rows: what every 2207 is told, what the bureau settled, and what undid it (design.md §7).
+//! The insurance leg as rows: what every 2207 is told, what the bureau settled, and what undid it.
 //! None of them is ever changed: a settlement is answered by its undo.
 
 use std::collections::{BTreeMap, HashSet};

@@ -799,6 +799,9 @@ pages! {
         replace_by(10_000) => "refused REFUND_TOO_MUCH";
         refund_ask(Some(10_000), Some(6_000)) => "refused REFUND_NOT_NOW";
     }
+    what_remains_is_paid_at_the_merchant_that_has_the_cash: completed() => {
+        replace_elsewhere() => "refused REFUND_NOT_NOW";
+    }
     a_cash_only_order_is_given_back_in_part_without_a_replacement: completed_in_cash() => {
         replace_by(6_000) => "refused REFUND_NOT_NOW";
     }

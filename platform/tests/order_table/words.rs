@@ -321,6 +321,15 @@ pub(crate) fn refund_ask(fen: Option<i64>, remains: Option<i64>) -> Line {
     }))
 }
 
+/// A part goes back, and what remains would be paid at another merchant than the one that has the cash.
+pub(crate) fn replace_elsewhere() -> Line {
+    let Line::Order(Event::RefundAsked(mut asked)) = replace_by(6_000) else { unreachable!("a refund is asked") };
+    if let Some(remains) = &mut asked.replaced_by {
+        remains.merchant = "1900000999".to_owned();
+    }
+    order(Event::RefundAsked(asked))
+}
+
 /// The replacement keeps so much of the cash.
 pub(crate) fn kept(fen: i64) -> Line {
     back(RefundEvent::Carried { cash: Fen::new(fen) })
