@@ -11,6 +11,7 @@ mod insured;
 mod later;
 mod link;
 mod login;
+mod money;
 mod outsiders;
 mod payment;
 mod price;
