@@ -12,6 +12,7 @@ mod later;
 mod link;
 mod login;
 mod money;
+mod operators;
 mod outsiders;
 mod payment;
 mod price;
