@@ -54,8 +54,8 @@ struct Faulty {
     mute: AtomicBool,
     /// Commits do not land, are not heard of, and cannot be read back.
     torn: AtomicBool,
-    /// Every commit waits for it.
-    gate: Mutex<()>,
+    /// No commit gets anywhere until it is over.
+    slow: AtomicBool,
     /// The bindings that changes were to be held to, change by change.
     held_to: Mutex<Vec<Option<(BindingId, i64)>>>,
 }
@@ -64,7 +64,7 @@ impl Faulty {
     fn new(store: Arc<dyn Store>) -> Arc<Faulty> {
         let no = || AtomicBool::new(false);
         let (attempts, held_to) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Faulty { store, attempts, gone: no(), mute: no(), torn: no(), gate: Mutex::default(), held_to })
+        Arc::new(Faulty { store, attempts, gone: no(), mute: no(), torn: no(), slow: no(), held_to })
     }
 
     fn is(&self, fault: &AtomicBool) -> bool {
@@ -83,7 +83,9 @@ fn unheard() -> StoreError {
 impl DeskStore for Faulty {
     fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit {
         self.attempts.fetch_add(1, Ordering::Relaxed);
-        drop(self.gate.lock());
+        while self.is(&self.slow) {
+            std::thread::yield_now();
+        }
         if self.is(&self.gone) {
             return Commit::Refused(unheard());
         }
@@ -397,7 +399,7 @@ async fn a_full_queue_turns_callers_away_and_never_an_answer() {
     let mut next = || cancels.next().expect("an order");
 
     // A commit that takes long, and as many callers behind it as there is room for.
-    let slow = city.faulty.gate.lock().expect("not poisoned");
+    city.faulty.slow.store(true, Ordering::Relaxed);
     let mut waiting = vec![begins(next())];
     while city.faulty.attempts.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
@@ -418,7 +420,7 @@ async fn a_full_queue_turns_callers_away_and_never_an_answer() {
         .into();
     tokio::task::yield_now().await;
     assert!(answers.iter().chain(&waiting).all(|task| !task.is_finished()), "nobody is answered before the commit");
-    drop(slow);
+    city.faulty.slow.store(false, Ordering::Relaxed);
     for task in waiting.into_iter().chain(answers) {
         let outcome = task.await.expect("answered");
         assert!(matches!(outcome, Outcome::Order(_)), "{outcome:?}");

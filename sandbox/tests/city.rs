@@ -220,14 +220,13 @@ impl Living {
 
     /// Reads on to the line with this in it.
     async fn until(&mut self, word: &str) -> Vec<String> {
-        let mut said = Vec::new();
-        while let Some(line) = self.line().await {
-            said.push(line);
-            if said.last().is_some_and(|line| line.contains(word)) {
-                return said;
-            }
+        let mut said: Vec<String> = Vec::new();
+        while said.last().is_none_or(|line| !line.contains(word)) {
+            let line = self.line().await;
+            assert!(line.is_some(), "it ended without {word}: {said:#?}");
+            said.extend(line);
         }
-        panic!("it ended without {word}: {said:#?}");
+        said
     }
 
     /// Everything it says while it starts: where everything is, and the deadlines.
