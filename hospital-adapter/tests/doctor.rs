@@ -110,6 +110,128 @@ async fn a_failed_upgrade_is_named_as_such_and_never_as_a_working_websocket() {
     }
 }
 
+/// Takes connections, does this with each and hangs up; its `wss://` address.
+async fn at_wss<F: Future<Output = ()> + Send>(
+    meets: impl Fn(tokio::net::TcpStream) -> F + Send + 'static,
+) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("wss://{}/link/v1", listener.local_addr().expect("an address"));
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            meets(stream).await;
+        }
+    });
+    (url, serving)
+}
+
+/// TLS is named as what failed, with the host and whom to ask, and everything before it as good.
+async fn blames_tls(url: &str, word: &str) {
+    let site = Site::init_with(url, "connect_timeout_ms = 5000\n").await;
+    let (healthy, report) = site.doctor().await;
+    assert!(!healthy, "{report}");
+    let tls = check(&report, "tls");
+    assert_eq!(tls["verdict"], "fault", "{report}");
+    let (zh, en) = (tls["zh"].as_str().expect("a sentence"), tls["en"].as_str().expect("a sentence"));
+    for (sentence, told) in [
+        (zh, "127.0.0.1"),
+        (zh, "请网络管理员检查是否有代理、拦截或证书替换"),
+        (zh, word),
+        (en, "127.0.0.1"),
+        (en, "proxy"),
+    ] {
+        assert!(sentence.contains(told), "{told} in {tls}");
+    }
+    for sound in ["dns", "tcp"] {
+        assert_eq!(check(&report, sound)["verdict"], "ok", "{sound} in {report}");
+    }
+    for later in ["websocket", "opening"] {
+        assert!(check(&report, later).is_null(), "it never came so far: {report}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_answers_plain_http_at_wss_is_told_to_the_network_team_as_tls() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (url, serving) = at_wss(|mut stream| async move {
+        stream.read_u8().await.expect("a greeting");
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.ok();
+        // The rest of the greeting is read, or the answer would be lost to a reset.
+        let _ = stream.read(&mut [0; 4096]).await;
+    })
+    .await;
+    blames_tls(&url, "corrupt message").await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_told_to_the_network_team_as_tls() {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Signed by itself, for tests only.
+    let certificate = include_bytes!("../../adapter-core/tests/tls/localhost.pem");
+    let key = include_bytes!("../../adapter-core/tests/tls/localhost.key");
+    let certificate = CertificateDer::from_pem_slice(certificate).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(key).expect("a key");
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config.expect("they belong together")));
+    let (url, serving) = at_wss(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let refused = acceptor.accept(stream).await.is_err();
+            assert!(refused, "the adapter went on");
+        }
+    })
+    .await;
+    blames_tls(&url, "UnknownIssuer").await;
+    serving.abort();
+}
+
+#[tokio::test]
+async fn with_wrong_settings_or_without_keys_it_says_so_and_does_not_try_the_link() {
+    let platform = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("ws://{}/link/v1", platform.local_addr().expect("an address"));
+    let site = Site::init(&url).await;
+    let config = site.dir.path().join("config.toml");
+    let sound = std::fs::read_to_string(&config).expect("a config");
+    let skipped = |report: &Value| {
+        assert_eq!(check(report, "opening")["verdict"], "skipped", "{report}");
+        for never in ["dns", "tcp", "websocket"] {
+            assert!(check(report, never).is_null(), "{never} in {report}");
+        }
+    };
+
+    std::fs::write(&config, sound.replace("H44190000001", "X1")).expect("written");
+    let (healthy, report) = site.doctor().await;
+    assert!(!healthy, "{report}");
+    let settings = check(&report, "settings");
+    assert_eq!(settings["verdict"], "fault", "{report}");
+    for word in ["institution.code", "config.toml"] {
+        assert!(settings["zh"].as_str().expect("a sentence").contains(word), "{word} in {settings}");
+    }
+    skipped(&report);
+
+    std::fs::write(&config, &sound).expect("written");
+    let key = site.dir.path().join("link.key");
+    std::fs::remove_file(&key).expect("removed");
+    let (healthy, report) = site.doctor().await;
+    assert!(!healthy, "{report}");
+    let permissions = check(&report, "permissions");
+    assert_eq!(
+        (&permissions["verdict"], &check(&report, "settings")["verdict"]),
+        (&"fault".into(), &"ok".into()),
+        "{report}"
+    );
+    for word in ["link.key", "init"] {
+        assert!(permissions["zh"].as_str().expect("a sentence").contains(word), "{word} in {permissions}");
+    }
+    skipped(&report);
+    assert!(!key.exists(), "looking makes nothing");
+    let dialled = tokio::time::timeout(std::time::Duration::from_millis(50), platform.accept()).await;
+    assert!(dialled.is_err(), "the link was tried");
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_told_with_the_name() {
     // A label is at most 63 characters long, so no name server has to be asked.

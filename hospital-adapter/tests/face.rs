@@ -53,6 +53,27 @@ async fn everything_under_his_needs_the_api_key() {
 }
 
 #[tokio::test]
+async fn every_call_is_summed_up_in_both_languages_and_no_text_links_into_the_source() {
+    let (_platform, _site, adapter) = started().await;
+    let (_, document) = adapter.get("/openapi.json").await;
+    let chinese = |letter: char| ('\u{4e00}'..='\u{9fff}').contains(&letter);
+    let mut calls = 0;
+    for (path, methods) in
+        ["paths", "webhooks"].iter().flat_map(|part| document[part].as_object().expect("a part of the document"))
+    {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let summary = operation["summary"].as_str().unwrap_or_default();
+            let (zh, en) = summary.split_once(" / ").unwrap_or_default();
+            let both = zh.contains(chinese) && !en.contains(chinese) && en.contains(' ');
+            assert!(both, "{method} {path}: {summary}");
+            calls += 1;
+        }
+    }
+    assert_eq!(calls, 11);
+    assert!(!document.to_string().contains("[`"), "a link that only rustdoc follows: {document}");
+}
+
+#[tokio::test]
 async fn a_faulty_bill_is_refused_with_all_its_faults_of_shape_and_content() {
     let (_platform, _site, adapter) = started().await;
     let mut bill = bill_json("B1");

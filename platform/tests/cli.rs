@@ -11,6 +11,10 @@ mod store_contract;
 use std::path::Path;
 use std::process::Command;
 
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use platform::domain::diagram;
+use platform::domain::invariants::Invariant;
 use platform::domain::refund::RefundEvent;
 use platform::store::sql::Access;
 use platform::store::sqlite;
@@ -269,4 +273,49 @@ fn balances_tell_what_is_rolled_up_and_what_is_not() {
     assert_eq!(platform.done(&["ledger", "balances", "--tenant", &tenant]), accounts(Some("2025-11-23")));
     assert_eq!(platform.done(&["ledger", "verify"])["balanced"], true);
     platform.refused(&["ledger", "balances", "--tenant", NOBODY], "NOT_FOUND", "no tenant");
+}
+
+#[test]
+fn broken_books_fail_the_command_and_are_named() {
+    let platform = Platform::new();
+    let world = platform.city();
+    let order = world.completed("B1", 1000).id.to_string();
+    let sound = platform.done(&["ledger", "verify"]);
+    assert_eq!((&sound["balanced"], &sound["faults"]), (&json!(true), &json!([])));
+
+    let path = platform.dir.path().join("tongfu.db");
+    let mut hand = SqliteConnection::establish(path.to_str().expect("UTF-8")).expect("the file opens");
+    hand.batch_execute("UPDATE posting SET amount = amount + 1 WHERE account LIKE 'wallet:%'").expect("changed");
+    let (done, printed, complained) = platform.run(&["ledger", "verify"], true);
+    assert!(!done, "{printed}");
+    assert_eq!(complained, "", "that the books are off is the answer, and no failure to answer");
+    let said: Value = serde_json::from_str(&printed).expect("one JSON value");
+    assert_eq!(said["balanced"], false);
+    let first = Invariant::PostingsBalance;
+    assert_eq!(
+        (&said["faults"][0]["invariant"], &said["faults"][0]["sentence"], &said["faults"][0]["of"]),
+        (&json!(first.id()), &json!(first.sentence()), &json!(order)),
+        "{said}"
+    );
+    let named: Vec<&str> =
+        said["faults"].as_array().expect("faults").iter().filter_map(|f| f["invariant"].as_str()).collect();
+    assert!(named.contains(&Invariant::WalletNet.id()), "every sentence that does not hold: {named:?}");
+
+    let (done, printed, _) = platform.run(&["ledger", "verify"], false);
+    assert!(!done && printed.contains(first.id()) && printed.contains(first.sentence()), "{printed}");
+}
+
+#[test]
+fn the_diagrams_are_printed_by_the_command() {
+    let platform = Platform::new();
+    let (done, printed, complained) = platform.run(&["states", "--mermaid"], false);
+    assert!(done, "{complained}");
+    assert_eq!(printed, diagram::mermaid().join("\n"));
+    assert!(diagram::mermaid().len() >= 2 && printed.starts_with("stateDiagram"), "{printed}");
+    // They are the program's own: neither settings nor a store are asked for.
+    let bare = Command::new(env!("CARGO_BIN_EXE_platform"))
+        .args(["--config", "nowhere.toml", "states", "--mermaid"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!((bare.status.success(), bare.stdout), (true, printed.into_bytes()));
 }

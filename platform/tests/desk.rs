@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use platform::clock::Clock as _;
+use platform::domain::action::Action;
 use platform::domain::order::{Event, Order, State, Undone, Why};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
 use platform::journey::desk::{Command, Desk, Dialects, Door as _, Outcome, Thread, What};
@@ -53,6 +54,8 @@ struct Faulty {
     mute: AtomicBool,
     /// Commits do not land, are not heard of, and cannot be read back.
     torn: AtomicBool,
+    /// No commit gets anywhere until it is over.
+    slow: AtomicBool,
     /// The bindings that changes were to be held to, change by change.
     held_to: Mutex<Vec<Option<(BindingId, i64)>>>,
 }
@@ -61,7 +64,7 @@ impl Faulty {
     fn new(store: Arc<dyn Store>) -> Arc<Faulty> {
         let no = || AtomicBool::new(false);
         let (attempts, held_to) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Faulty { store, attempts, gone: no(), mute: no(), torn: no(), held_to })
+        Arc::new(Faulty { store, attempts, gone: no(), mute: no(), torn: no(), slow: no(), held_to })
     }
 
     fn is(&self, fault: &AtomicBool) -> bool {
@@ -80,6 +83,9 @@ fn unheard() -> StoreError {
 impl DeskStore for Faulty {
     fn transact(&self, wants: &[Want], decide: Decide<'_>) -> Commit {
         self.attempts.fetch_add(1, Ordering::Relaxed);
+        while self.is(&self.slow) {
+            std::thread::yield_now();
+        }
         if self.is(&self.gone) {
             return Commit::Refused(unheard());
         }
@@ -376,6 +382,90 @@ fn a_message_number_that_was_used_before_is_drawn_again() {
     let State::Settling { msgid: second, .. } = city.world.order(two.id).state else { panic!("it settles") };
     assert_eq!(first[..26], second[..26], "the same institution and second");
     assert_ne!(first, second);
+}
+
+#[tokio::test]
+async fn a_full_queue_turns_callers_away_and_never_an_answer() {
+    const ROOM: usize = 2;
+    let city = City::new();
+    let orders = city.orders(ROOM + 4);
+    let (after, _commits) = mpsc::unbounded_channel();
+    let thread = Thread::start(city.desk(), 1, 1, ROOM, after).expect("a thread");
+    let begins = |command: Command| {
+        let thread = Arc::clone(&thread);
+        tokio::spawn(async move { thread.ask(command).await })
+    };
+    let mut cancels = city.cancels(&orders).into_iter();
+    let mut next = || cancels.next().expect("an order");
+
+    // A commit that takes long, and as many callers behind it as there is room for.
+    city.faulty.slow.store(true, Ordering::Relaxed);
+    let mut waiting = vec![begins(next())];
+    while city.faulty.attempts.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..ROOM {
+        waiting.push(begins(next()));
+        tokio::task::yield_now().await;
+    }
+    let turned_away = thread.ask(next()).await;
+    let Outcome::Refused(refusal) = &turned_away else { panic!("there was room: {turned_away:?}") };
+    assert_eq!((refusal.code, refusal.code.status(), refusal.retry_after_s), (Code::Overloaded, 503, Some(1)));
+    // What a party answered is taken all the same, and so is what comes behind it.
+    let answers: Vec<_> = [next(), next()]
+        .map(|answer| {
+            let thread = Arc::clone(&thread);
+            tokio::spawn(async move { thread.tell(answer).await })
+        })
+        .into();
+    tokio::task::yield_now().await;
+    assert!(answers.iter().chain(&waiting).all(|task| !task.is_finished()), "nobody is answered before the commit");
+    city.faulty.slow.store(false, Ordering::Relaxed);
+    for task in waiting.into_iter().chain(answers) {
+        let outcome = task.await.expect("answered");
+        assert!(matches!(outcome, Outcome::Order(_)), "{outcome:?}");
+    }
+    let states = |order: &Order| city.world.order(order.id).state.place().word();
+    let moved: Vec<&str> = orders.iter().map(states).collect();
+    assert_eq!(
+        moved,
+        ["closed", "closed", "closed", "created", "closed", "closed"],
+        "who was turned away moved nothing"
+    );
+    // There is room again.
+    let again = thread.ask(city.cancels(&orders[3..4]).remove(0)).await;
+    assert!(matches!(again, Outcome::Order(_)), "{again:?}");
+}
+
+/// HIS of the same institution number from 0001: an id of ours is never one of theirs.
+#[test]
+fn message_numbers_of_settlements_are_the_platforms_own() {
+    let city = City::new();
+    let desk = city.desk();
+    // More than the range holds, so that it has to begin anew. Every event that is looked at draws a number.
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..6 {
+        let (order, tap) = city.world.coded(&format!("B{n}"), 1000);
+        let (outcomes, aftermath) = desk.step(vec![city.happens(order.id, tap)]);
+        let msgids: Vec<&str> = aftermath
+            .start
+            .iter()
+            .filter_map(|start| match &start.due.action.action {
+                Action::Settle { msgid } => Some(msgid.as_str()),
+                _ => None,
+            })
+            .collect();
+        let [msgid] = msgids[..] else { panic!("one settlement: {outcomes:?} {msgids:?}") };
+        assert_eq!((msgid.len(), msgid.starts_with(city.world.institution.as_str())), (30, true), "{msgid}");
+        let number: u32 = msgid[26..].parse().expect("digits");
+        assert!((5000..=8999).contains(&number), "{msgid}");
+        seen.insert(number);
+        // The person's claim goes with the order.
+        desk.step(vec![city.happens(order.id, Event::SettleRefused { words: "不予受理".into(), busy: false })]);
+        desk.step((0..900).map(|_| city.happens(order.id, Event::Cancelled)).collect());
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    assert!(seen.first() < seen.last());
 }
 
 #[test]

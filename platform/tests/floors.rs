@@ -224,3 +224,55 @@ fn every_party_has_the_same_files() {
         }
     }
 }
+
+/// Counterparties are written from the wire alone, or they would prove nothing; an adapter is delivered without the
+/// platform. Only loadtest may look inside.
+#[test]
+fn no_counterparty_and_no_adapter_depends_on_the_platform() {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let manifest = |path: &Path| fs::read_to_string(path.join("Cargo.toml")).expect("a Cargo.toml");
+    let root = manifest(&workspace);
+    let members = root.lines().find_map(|line| line.strip_prefix("members = [")).expect("members on one line");
+    let members: Vec<&str> =
+        members.trim_end_matches(']').split(',').map(|name| name.trim().trim_matches('"')).collect();
+    for member in ["schema", "platform", "adapter-core", "hospital-adapter", "sandbox", "loadtest"] {
+        assert!(members.contains(&member), "{member} is no member: {members:?}");
+    }
+    let mut upon: Vec<(&str, &str)> = Vec::new();
+    for member in &members {
+        let text = manifest(&workspace.join(member));
+        for other in &members {
+            if text.lines().any(|line| names_crate(line, other)) {
+                upon.push((member, other));
+            }
+        }
+    }
+    let by =
+        |krate: &str| upon.iter().filter(|(_, other)| *other == krate).map(|(member, _)| *member).collect::<Vec<_>>();
+    assert!(by("platform").iter().all(|member| *member == "loadtest"), "{upon:?}");
+    assert!(by("sandbox").contains(&"platform") && by("schema").len() == 5, "what there is is seen: {upon:?}");
+    assert_eq!(by("hospital-adapter"), Vec::<&str>::new(), "{upon:?}");
+    assert_eq!(by("adapter-core"), ["hospital-adapter"], "{upon:?}");
+    let of_schema = upon.iter().filter(|(member, _)| *member == "schema").count();
+    assert_eq!(of_schema, 0, "the ground stands on nothing: {upon:?}");
+    // The platform tries itself against the counterparties, and is delivered without them.
+    let (own, _) = manifest(&workspace.join("platform"))
+        .split_once("[dev-dependencies]")
+        .map(|(own, dev)| (own.to_owned(), dev.to_owned()))
+        .expect("dev-dependencies");
+    assert!(!own.lines().any(|line| names_crate(line, "sandbox")));
+    assert!(
+        names_crate("platform = { path = \"../platform\" }", "platform")
+            && names_crate("x = { package = \"platform\" }", "platform")
+    );
+    assert!(names_crate("[dependencies.platform]", "platform") && !names_crate("platform-x = \"1\"", "platform"));
+}
+
+/// Whether a line of a Cargo.toml makes a crate a dependency, under its own name or another.
+fn names_crate(line: &str, krate: &str) -> bool {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let own = line.split(['=', '.', ' ']).next() == Some(krate) && line.len() > krate.len();
+    let table = line.starts_with('[') && line.ends_with(&format!("dependencies.{krate}]"));
+    let renamed = line.contains(&format!("package = \"{krate}\"")) || line.contains(&format!("../{krate}\""));
+    own || table || renamed
+}

@@ -9,9 +9,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::{Pid, Signal, kill_process};
+use sandbox::city::options::COMPRESSED;
+use sandbox::city::plan::CITIES;
 use sandbox::city::verdict::Verdict;
 use sandbox::city::{City, Options};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+use tokio::time::{Duration, Instant, timeout};
 
 /// Runs a city without faults to its end; what is said of it lies in its folder.
 async fn lived(dir: &Path, payments: u32, options: Options) -> (Verdict, Value) {
@@ -152,6 +158,7 @@ fn typed(dir: &Path, payments: u32, seed: u32) -> Value {
     let completed = summary["completed"].as_u64().expect("a number");
     assert!(completed * 2 > u64::from(payments), "{summary}");
     assert!(summary["faults_injected"].as_u64() > Some(0), "{summary}");
+    assert_eq!(summary["deadlines_ms"], json!(COMPRESSED), "the profile it lived by");
     summary
 }
 
@@ -165,4 +172,161 @@ fn the_command_proves_its_books_and_goes_on_where_it_stopped() {
     let second = typed(dir.path(), 20, 19);
     assert!(orders(&second) >= orders(&first) + 20, "{first}\n{second}");
     assert!(second["fund_fen"]["fund"].as_i64() > first["fund_fen"]["fund"].as_i64(), "{first}\n{second}");
+}
+
+/// `sandbox city --dir DIR` without a number of payments, as `make city` types it: what it says, line by line.
+struct Living {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Name, address and process of everything it started.
+    places: Vec<(String, String, i32)>,
+}
+
+/// How long the city may keep silent.
+const SAYS_WITHIN: Duration = Duration::from_secs(150);
+
+impl Living {
+    fn begin(dir: &Path) -> Living {
+        let mut child = tokio::process::Command::new(program("sandbox"))
+            .args(["city", "--people", "12", "--dir"])
+            .arg(dir)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Living { child, lines, places: Vec::new() }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        timeout(SAYS_WITHIN, self.lines.next_line()).await.expect("it says something").expect("readable")
+    }
+
+    /// Reads on to the line with this in it.
+    async fn until(&mut self, word: &str) -> Vec<String> {
+        let mut said: Vec<String> = Vec::new();
+        while said.last().is_none_or(|line| !line.contains(word)) {
+            let line = self.line().await;
+            assert!(line.is_some(), "it ended without {word}: {said:#?}");
+            said.extend(line);
+        }
+        said
+    }
+
+    /// Everything it says while it starts: where everything is, and the deadlines.
+    async fn opens(&mut self, dir: &Path) {
+        let said = self.until("Ctrl-C").await;
+        let text = said.join("\n");
+        for place in CITIES.iter().flat_map(|city| city.hospitals.iter().map(|hospital| hospital.code)) {
+            assert!(text.contains(place), "{place}: {text}");
+        }
+        assert!(text.contains(&dir.display().to_string()) && text.contains("虚构"), "{text}");
+        let profile = said.iter().find_map(|line| line.split_once("deadlines are compressed (ms): "));
+        let (_, profile) = profile.expect("the deadlines");
+        assert_eq!(serde_json::from_str::<Value>(profile).expect("JSON"), json!(COMPRESSED));
+        // `  平台 platform: http://127.0.0.1:4711 (pid 42)`
+        for line in said.iter().filter(|line| line.contains("(pid ")) {
+            let (what, rest) = line.split_once(": ").expect("a name");
+            let (url, pid) = rest.split_once(" (pid ").expect("an address");
+            let name = what.rsplit(' ').next().expect("a name").to_owned();
+            self.places.push((name, url.to_owned(), pid.trim_end_matches(')').parse().expect("a number")));
+        }
+        let names: BTreeSet<&str> = self.places.iter().map(|(name, ..)| name.as_str()).collect();
+        let adapters = CITIES.iter().flat_map(|city| city.hospitals).map(|plan| format!("adapter-{}", plan.code));
+        let bureaus = CITIES.iter().map(|city| format!("bureau-{}", city.admdvs));
+        let expected: Vec<String> =
+            adapters.chain(bureaus).chain(["platform", "wallet", "sms", "his"].map(str::to_owned)).collect();
+        assert_eq!(names, expected.iter().map(String::as_str).collect());
+        assert!(self.places.iter().all(|(.., pid)| runs(*pid)), "{:?}", self.places);
+    }
+
+    /// One line of each payment that ended, with who pays what.
+    async fn payments(&mut self, count: usize) {
+        let mut told = 0;
+        while told < count {
+            let line = self.line().await.expect("it lives until Ctrl-C");
+            let (before, after) = line.split_once(" → ").expect("how it ended");
+            assert!(CITIES.iter().any(|city| city.hospitals.iter().any(|plan| line.starts_with(plan.code))), "{line}");
+            assert!(["完成", "关闭", "挂起", "未结束"].iter().any(|word| after.starts_with(word)), "{line}");
+            told += usize::from(before.contains(" ¥") && before.contains(" = "));
+        }
+    }
+
+    /// Ctrl-C: it proves its books and ends well, and nothing it started is left.
+    async fn interrupted(mut self) {
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it lives");
+        kill_process(pid, Signal::INT).expect("a signal");
+        let said = self.until("已停止").await.join("\n");
+        assert!(said.contains(r#""books_balance": true"#), "{said}");
+        let status = timeout(SAYS_WITHIN, self.child.wait()).await.expect("it ends").expect("a status");
+        assert!(status.success(), "{status}: {said}");
+        let left: Vec<_> = self.places.iter().filter(|(.., pid)| runs(*pid)).collect();
+        assert!(left.is_empty(), "still there: {left:?}");
+    }
+}
+
+/// A test that fails leaves no city behind.
+impl Drop for Living {
+    fn drop(&mut self) {
+        let own = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        for pid in own.into_iter().chain(self.places.iter().map(|(.., pid)| *pid).filter(|pid| runs(*pid))) {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+        }
+    }
+}
+
+/// Whether one of our programs runs under this number.
+fn runs(pid: i32) -> bool {
+    let command = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    ["platform", "hospital-adapter", "sandbox"].iter().any(|name| command.contains(name))
+}
+
+/// `GET /metrics` of a platform, once.
+async fn metrics(url: &str) -> String {
+    let address = url.trim_start_matches("http://");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let ask = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.expect("sent");
+    let mut said = String::new();
+    stream.read_to_string(&mut said).await.expect("an answer");
+    said
+}
+
+/// Order ids by the platform's own list.
+fn orders_of(dir: &Path) -> BTreeSet<String> {
+    let ran = Command::new(program("platform"))
+        .arg("--config")
+        .arg(dir.join("platform/platform.toml"))
+        .args(["--json", "order", "list", "--most", "100000"])
+        .output()
+        .expect("it runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let listed: Value = serde_json::from_slice(&ran.stdout).expect("JSON");
+    let ids = listed.as_array().expect("orders").iter().filter_map(|order| order["id"].as_str());
+    ids.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_city_that_lives_tells_its_payments_until_it_is_interrupted_and_goes_on_later() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut first = Living::begin(dir.path());
+    first.opens(dir.path()).await;
+    let (_, platform, _) = first.places.iter().find(|(name, ..)| name == "platform").cloned().expect("a platform");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !metrics(&platform).await.lines().any(|line| line == "tongfu_books_balanced 1") {
+        assert!(Instant::now() < deadline, "nobody has looked at the books: {}", metrics(&platform).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    first.payments(3).await;
+    first.interrupted().await;
+    let before = orders_of(dir.path());
+    assert!(before.len() >= 3, "{before:?}");
+
+    let mut again = Living::begin(dir.path());
+    again.opens(dir.path()).await;
+    again.payments(3).await;
+    again.interrupted().await;
+    let after = orders_of(dir.path());
+    assert!(before.is_subset(&after) && after.len() >= before.len() + 3, "{before:?}\n{after:?}");
 }

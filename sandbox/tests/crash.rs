@@ -63,7 +63,7 @@ async fn after_sigkill_at_random_moments_every_order_ends_and_nobody_is_charged_
     city.set_faults(0).await.expect("the storm is over");
     let verdict = city.verdict().await.expect("a verdict");
     println!("{kills} kills over {} payments: {}", payments(), serde_json::to_string(&verdict).expect("JSON"));
-    assert!(kills > 0, "nothing was killed");
+    assert!(kills >= 3, "not each of the three kinds of kill was tried: {kills}");
     assert!(verdict.is_at_rest(), "{}", serde_json::to_string_pretty(&verdict).expect("JSON"));
     assert!(verdict.completed * 2 > verdict.payments, "storms in which hardly anybody pays prove little: {verdict:?}");
     assert!(verdict.is_sound(), "{}", serde_json::to_string_pretty(&verdict).expect("JSON"));

@@ -181,7 +181,7 @@ pub struct WorkItem {
     pub work: crate::link::ToInstitution,
 }
 
-/// The HIS's answer to a work item: any [`Reply`](crate::link::Reply) that fits the question, or a refusal. A refusal with
+/// The HIS's answer to a work item: any `Reply` that fits the question, or a refusal. A refusal with
 /// `again: later` (or code `INTERNAL` or `OUTCOME_UNKNOWN`) is not kept: the item is offered again. Every other one is final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkAnswer {

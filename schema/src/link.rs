@@ -162,15 +162,15 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum ToInstitution {
-    /// 预结算: answer [`Reply::Priced`].
+    /// 预结算: answer `Reply::Priced`.
     PreSettle(PreSettle),
-    /// Give up what pre-settling left at the bureau (2205, and 2202 if the visit was opened for this): [`Reply::Done`].
+    /// Give up what pre-settling left at the bureau (2205, and 2202 if the visit was opened for this): `Reply::Done`.
     Release(Release),
-    /// Paid: book it and say where the patient goes: [`Reply::Booked`], or a refusal, which undoes the payment.
+    /// Paid: book it and say where the patient goes: `Reply::Booked`, or a refusal, which undoes the payment.
     Settled(Box<SettledTold>),
-    /// What was told as paid is undone, whole or in part: [`Reply::Done`].
+    /// What was told as paid is undone, whole or in part: `Reply::Done`.
     Undone(UndoneTold),
-    /// Have you booked this order? [`Reply::PaymentState`].
+    /// Have you booked this order? `Reply::PaymentState`.
     QueryPayment(QueryPayment),
 }
 
@@ -178,19 +178,19 @@ pub enum ToInstitution {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum ToPlatform {
-    /// A new bill: [`Reply::Done`].
+    /// A new bill: `Reply::Done`.
     Bill(Box<BillDraft>),
-    /// The bill no longer exists: [`Reply::Claimed`], as for a claim.
+    /// The bill no longer exists: `Reply::Claimed`, as for a claim.
     Withdraw(BillNamed),
-    /// The window takes the bill back: [`Reply::Claimed`].
+    /// The window takes the bill back: `Reply::Claimed`.
     Claim(BillNamed),
-    /// Money back for a paid bill: [`Reply::Refund`].
+    /// Money back for a paid bill: `Reply::Refund`.
     Refund(his::RefundAsk),
-    /// One order: [`Reply::Orders`] with one row.
+    /// One order: `Reply::Orders` with one row.
     OrderQuery(BillNamed),
-    /// One page of the orders of one day: [`Reply::Orders`].
+    /// One page of the orders of one day: `Reply::Orders`.
     DayList(his::DayAsk),
-    /// Bind a visit card to an insured person present with card and password: [`Reply::Done`].
+    /// Bind a visit card to an insured person present with card and password: `Reply::Done`.
     BindVisitCard(his::VisitCardBinding),
 }
 

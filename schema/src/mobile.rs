@@ -24,7 +24,7 @@ pub struct LoginCodeAsk {
     pub phone: Phone,
 }
 
-/// `POST /login`: answers [`LoggedIn`].
+/// `POST /login`: answers `LoggedIn`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LoginAsk {
@@ -53,7 +53,7 @@ pub struct LoggedIn {
     pub expires_at_us: i64,
 }
 
-/// `POST /bindings`: level 1 (identity matches at the bureau, 1101). Answers [`BindingView`].
+/// `POST /bindings`: level 1 (identity matches at the bureau, 1101). Answers `BindingView`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BindAsk {
@@ -69,7 +69,7 @@ pub struct BindAsk {
     pub certno: CertNo,
 }
 
-/// `POST /bindings/{id}/level2`: card and payment password. Answers [`BindingView`]. A frozen binding is never proved
+/// `POST /bindings/{id}/level2`: card and payment password. Answers `BindingView`. A frozen binding is never proved
 /// again, and a card that was reported lost is refused: a new card takes a new binding.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -164,7 +164,7 @@ pub enum Mode {
     CashOnly,
 }
 
-/// `POST /orders`: answers 202 [`OrderView`].
+/// `POST /orders`: answers 202 `OrderView`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrderAsk {

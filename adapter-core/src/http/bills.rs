@@ -24,7 +24,9 @@ pub(crate) struct BillAccepted {
     bill_no: String,
 }
 
-/// A new bill: 202 once it is durable here. The same bill again is harmless, unless it was withdrawn or claimed by the
+/// 上传待缴费单 / a new bill: 202 once it is durable here
+///
+/// The same bill again is harmless, unless it was withdrawn or claimed by the
 /// window: then it is refused (BILL_NOT_PAYABLE) and takes a new number. The same number with other content is refused.
 /// If the platform has refused the bill meanwhile, its refusal is the answer, once; posted again after that, with
 /// the same content or with other, the bill is sent to the platform anew.
@@ -83,7 +85,7 @@ fn follows(content: &str, shape: &str) -> bool {
     }
 }
 
-/// The bill no longer exists.
+/// 作废账单 / the bill no longer exists
 #[utoipa::path(
     post, path = "/his/v1/bills/{bill_no}/withdraw", tag = "bills",
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
@@ -100,7 +102,9 @@ pub(crate) async fn withdraw(
     take_back(&core, &trace, AskKind::Withdraw, bill_no.into_inner()).await
 }
 
-/// The window takes the bill back. 503 means: treat it as being paid, do not charge it, ask again.
+/// 窗口收回账单 / the window takes the bill back
+///
+/// 503 means: treat it as being paid, do not charge it, ask again.
 #[utoipa::path(
     post, path = "/his/v1/bills/{bill_no}/claim", tag = "bills",
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),

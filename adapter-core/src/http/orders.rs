@@ -12,7 +12,7 @@ use super::trace::Trace;
 use crate::asks;
 use crate::core::Core;
 
-/// The latest order of one bill.
+/// 一张账单的最新订单 / the latest order of one bill
 #[utoipa::path(
     get, path = "/his/v1/bills/{bill_no}/order", tag = "orders",
     params(("bill_no" = String, Path, description = "账单号 / the institution's number")),
@@ -44,7 +44,7 @@ pub(crate) struct Day {
     date: Option<String>,
 }
 
-/// The orders of one day in the institution's local time.
+/// 按日查询订单 / the orders of one day in the institution's local time
 #[utoipa::path(
     get, path = "/his/v1/orders", tag = "orders",
     params(("date" = String, Query, description = "YYYY-MM-DD")),

@@ -15,7 +15,9 @@ use crate::asks;
 use crate::core::Core;
 use crate::journal::AskKind;
 
-/// Money back. The same number with the same content is one refund, and shows its present state.
+/// 申请退费 / money back
+///
+/// The same number with the same content is one refund, and shows its present state.
 #[utoipa::path(
     post, path = "/his/v1/refunds", tag = "refunds",
     request_body = RefundAsk,
@@ -35,8 +37,9 @@ pub(crate) async fn post(core: web::Data<Core>, trace: Trace, body: web::Payload
     Ok(HttpResponse::Accepted().json(view))
 }
 
-/// The present state of a refund that this adapter asked for. A refund that was refused is not begun by looking at it:
-/// the refusal is shown again.
+/// 查询退费 / the present state of a refund that this adapter asked for
+///
+/// A refund that was refused is not begun by looking at it: the refusal is shown again.
 #[utoipa::path(
     get, path = "/his/v1/refunds/{refund_no}", tag = "refunds",
     params(("refund_no" = String, Path, description = "退款单号 / the institution's number")),

@@ -14,7 +14,9 @@ use super::{body, fields};
 use crate::asks;
 use crate::core::Core;
 
-/// Binds a visit card to the insured person at the window. After 503 the window asks again.
+/// 窗口绑定就诊卡 / binds a visit card to the insured person at the window
+///
+/// After 503 the window asks again.
 #[utoipa::path(
     post, path = "/his/v1/visit-cards", tag = "visit-cards",
     request_body = VisitCardBinding,

@@ -49,7 +49,9 @@ pub(crate) struct Poll {
     most: Option<String>,
 }
 
-/// Long poll for what the platform wants. Items stay on offer, with the same id, until answered.
+/// 长轮询取任务 / long poll for what the platform wants
+///
+/// Items stay on offer, with the same id, until answered.
 #[utoipa::path(
     get, path = "/his/v1/work", tag = "work",
     params(
@@ -88,7 +90,9 @@ pub(crate) async fn poll(core: web::Data<Core>, trace: Trace, poll: web::Query<P
     Ok(HttpResponse::Ok().json(items.iter().map(AsRef::as_ref).collect::<Vec<&WorkItem>>()))
 }
 
-/// Answers an item. The first answer counts; repeats get the first acknowledgement.
+/// 答复任务 / answers an item
+///
+/// The first answer counts; repeats get the first acknowledgement.
 ///
 /// A refusal is final like every answer, unless it says "not now": with `again` `later`, or code `INTERNAL` or
 /// `OUTCOME_UNKNOWN`, it is acknowledged with 202 and not kept, and the item is offered again after `retry_after_s` (at

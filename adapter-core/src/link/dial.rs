@@ -2,19 +2,23 @@
 //! that can be sent to whoever can mend it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::Url;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use schema::ids::InstitutionCode;
 use schema::link::{MOST_FRAME_BYTES, Opening, hello_bytes};
 use schema::refusal::Problem;
 use schema::sign::{PublicKey, SigningKey};
 use tokio::net::TcpStream;
 use tokio::time::timeout_at;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_with_config};
 
 use crate::core::Core;
 use crate::keys::{Home, HomeFault};
@@ -270,9 +274,11 @@ pub async fn dial(target: &Target<'_>) -> Result<Opened, DialFault> {
 
     let addresses = timeout_at(deadline, resolve(&host, port)).await.map_err(slow(Stage::Dns))??;
     let stream = timeout_at(deadline, connect(&host, port, addresses)).await.map_err(slow(Stage::Tcp))??;
-    let tls = url.scheme() == "wss";
-    let stage = if tls { Stage::Tls } else { Stage::Upgrade };
-    let socket = timeout_at(deadline, upgrade(target.url, stream, &host, tls)).await.map_err(slow(stage))??;
+    let stream = match url.scheme() {
+        "wss" => timeout_at(deadline, secure(stream, &host, trusted())).await.map_err(slow(Stage::Tls))??,
+        _ => MaybeTlsStream::Plain(stream),
+    };
+    let socket = timeout_at(deadline, upgrade(target.url, stream, &host)).await.map_err(slow(Stage::Upgrade))??;
     timeout_at(deadline, open(target, socket)).await.map_err(slow(Stage::Opening))?
 }
 
@@ -299,19 +305,36 @@ async fn connect(host: &str, port: u16, addresses: Vec<SocketAddr>) -> Result<Tc
     Err(DialFault::Tcp { host: host.to_owned(), port, detail })
 }
 
-async fn upgrade(url: &str, stream: TcpStream, host: &str, tls: bool) -> Result<Socket, DialFault> {
+/// Whom to believe that a platform is who its name says: the public certificate authorities.
+fn trusted() -> Arc<ClientConfig> {
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
+
+/// The TLS handshake, and nothing else: whatever goes wrong later is not TLS's fault.
+async fn secure(
+    stream: TcpStream,
+    host: &str,
+    config: Arc<ClientConfig>,
+) -> Result<MaybeTlsStream<TcpStream>, DialFault> {
+    let tls = |detail: String| DialFault::Tls { host: host.to_owned(), detail };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(bare.to_owned()).map_err(|error| tls(error.to_string()))?;
+    let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| tls(error.to_string()))?;
+    Ok(MaybeTlsStream::Rustls(stream))
+}
+
+async fn upgrade(url: &str, stream: MaybeTlsStream<TcpStream>, host: &str) -> Result<Socket, DialFault> {
     let mut config = WebSocketConfig::default();
     config.max_message_size = Some(MOST_FRAME_BYTES);
     config.max_frame_size = Some(MOST_FRAME_BYTES);
     config.read_buffer_size = 16 * 1024;
     let host = host.to_owned();
-    match client_async_tls_with_config(url, stream, Some(config), None).await {
+    match client_async_with_config(url, stream, Some(config)).await {
         Ok((socket, _)) => Ok(socket),
         Err(WsError::Http(response)) => {
             Err(DialFault::Upgrade { host, detail: format!("HTTP {}", response.status().as_u16()) })
         }
-        Err(WsError::Tls(error)) => Err(DialFault::Tls { host, detail: error.to_string() }),
-        Err(WsError::Io(error)) if tls => Err(DialFault::Tls { host, detail: error.to_string() }),
         // An answer of HTTP/1.0, one that is no HTTP at all, a connection that is closed: the upgrade has failed.
         Err(error) => Err(DialFault::Upgrade { host, detail: error.to_string() }),
     }
@@ -369,6 +392,59 @@ async fn hear(socket: &mut Socket) -> Result<Opening, DialFault> {
                 return Err(DialFault::NotTheProtocol("hung up during the opening".to_owned()));
             }
             Some(Err(error)) => return Err(DialFault::NotTheProtocol(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::ServerConfig;
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/tls/localhost.pem");
+    const KEY: &[u8] = include_bytes!("../../tests/tls/localhost.key");
+
+    /// A platform with a certificate that is believed here: after the handshake it reads a little, says these words and
+    /// hangs up.
+    async fn fault_after(words: &'static str) -> DialFault {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificate = CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a root");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let key = PrivateKeyDer::from_pem_slice(KEY).expect("a key");
+        let server = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key);
+        let acceptor = TlsAcceptor::from(Arc::new(server.expect("they belong together")));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let platform = async {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            stream.read_u8().await.expect("a request");
+            stream.write_all(words.as_bytes()).await.expect("written");
+            stream.flush().await.expect("written");
+            // What is left unread makes the system say "reset", as a firewall would.
+        };
+        let adapter = async {
+            let stream = TcpStream::connect(address).await.expect("connected");
+            let stream = secure(stream, "localhost", Arc::new(config)).await.expect("a good handshake");
+            upgrade(&format!("wss://localhost:{}/link/v1", address.port()), stream, "localhost").await
+        };
+        let ((), opened) = tokio::join!(platform, adapter);
+        opened.map(|_| ()).expect_err("no WebSocket")
+    }
+
+    #[tokio::test]
+    async fn what_breaks_behind_a_good_handshake_is_not_called_tls() {
+        for words in ["", "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n", "no HTTP\r\n\r\n"] {
+            let fault = fault_after(words).await;
+            assert_eq!(fault.stage(), Stage::Upgrade, "{words}: {fault}");
         }
     }
 }

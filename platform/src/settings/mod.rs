@@ -104,6 +104,9 @@ pub struct Limits {
     pub events_timeout_ms: u64,
 }
 
+/// Calls under way at one outsider: beyond this it is no back-pressure any more.
+const CALLS_MAX: usize = 1000;
+
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WrongSettings {
@@ -167,8 +170,22 @@ impl Settings {
         unless(self.limits.login_codes_per_minute > 0, "limits.login_codes_per_minute", "须大于0", "must be above 0");
         unless(self.limits.desk_batch > 0, "limits.desk_batch", "须大于0", "must be above 0");
         unless(self.limits.desk_queue > 0, "limits.desk_queue", "须大于0", "must be above 0");
-        unless(self.limits.bureau_calls > 0, "limits.bureau_calls", "须大于0", "must be above 0");
-        unless(self.limits.institution_calls > 0, "limits.institution_calls", "须大于0", "must be above 0");
+        let limits = &self.limits;
+        for (at, value) in
+            [("limits.bureau_calls", limits.bureau_calls), ("limits.institution_calls", limits.institution_calls)]
+        {
+            unless((1..=CALLS_MAX).contains(&value), at, "须为1至1000", "must be 1 to 1000");
+        }
+        for (at, holds) in [
+            ("limits.party_timeout_ms", limits.party_timeout_ms > 0),
+            ("limits.link_timeout_ms", limits.link_timeout_ms > 0),
+            ("limits.codes_per_day", limits.codes_per_day > 0),
+            ("limits.login_code_ms", limits.login_code_ms > 0),
+            ("limits.session_ms", limits.session_ms > 0),
+        ] {
+            unless(holds, at, "须大于0", "must be above 0");
+        }
+        unless(limits.recheck_person_ms >= 0, "limits.recheck_person_ms", "不得小于0", "must be 0 or above");
         unless(
             ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| self.store.url.starts_with(scheme)),
             "store.url",
@@ -229,5 +246,39 @@ mod tests {
         assert_eq!(places(&settings), ["ephemeral.url"]);
         settings.ephemeral.url = "redis://localhost".into();
         assert_eq!(places(&settings), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_limit_has_a_range_and_its_ends_are_sound() {
+        type Set = fn(&mut Limits, i64);
+        fn positive(value: i64) -> u64 {
+            u64::try_from(value).unwrap_or(0)
+        }
+        let above_0: i64 = i64::from(u32::MAX);
+        let ranges: [(&str, Set, i64, i64); 9] = [
+            ("limits.party_timeout_ms", |limits, value| limits.party_timeout_ms = positive(value), 1, above_0),
+            ("limits.link_timeout_ms", |limits, value| limits.link_timeout_ms = positive(value), 1, above_0),
+            ("limits.codes_per_day", |limits, value| limits.codes_per_day = positive(value) as u32, 1, above_0),
+            ("limits.login_code_ms", |limits, value| limits.login_code_ms = value, 1, above_0),
+            ("limits.session_ms", |limits, value| limits.session_ms = value, 1, above_0),
+            ("limits.recheck_person_ms", |limits, value| limits.recheck_person_ms = value, 0, above_0),
+            ("limits.bureau_calls", |limits, value| limits.bureau_calls = positive(value) as usize, 1, 1000),
+            ("limits.institution_calls", |limits, value| limits.institution_calls = positive(value) as usize, 1, 1000),
+            ("limits.code_tries", |limits, value| limits.code_tries = positive(value) as u32, 1, 5),
+        ];
+        for (at, set, least, most) in ranges {
+            let wrong = |value: i64| {
+                let mut settings = read(None).expect("the default is sound");
+                set(&mut settings.limits, value);
+                settings.faults().into_iter().map(|fault| fault.at).collect::<Vec<_>>()
+            };
+            assert_eq!(wrong(least - 1), [at], "{}", least - 1);
+            for value in [least, most] {
+                assert_eq!(wrong(value), Vec::<String>::new(), "{at} = {value}");
+            }
+            if most < above_0 {
+                assert_eq!(wrong(most + 1), [at], "{}", most + 1);
+            }
+        }
     }
 }

@@ -150,6 +150,13 @@ impl Adapter {
         ask
     }
 
+    /// Works as a hospital for ever.
+    pub async fn works(&mut self) -> ! {
+        loop {
+            self.work().await;
+        }
+    }
+
     async fn perform(&mut self, id: MessageId, ask: &ToInstitution) {
         self.perform_under(None, id, ask).await;
     }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::adapter::Adapter;
 use crate::insured::{card, opened, priced, proof, proved};
-use crate::outsiders::Standing;
+use crate::outsiders::{Registry, Standing};
 use crate::world::{LI, Person, WANG, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,4 +218,26 @@ async fn an_insurance_that_followed_another_is_paid_from_by_a_new_order() {
     assert_eq!(person.until(&order, "closed").await["reason"], "binding_lost");
     let binding = person.binding().await;
     assert_eq!((&binding["insutype"], &binding["frozen"]), (&json!("390"), &json!(false)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_binding_that_is_taken_back_is_taken_back_at_the_bureau_too() {
+    let world = World::start().await;
+    let bureau = &world.cities[0].bureau;
+    // Level 1 was never told to the bureau: there is nothing to take back.
+    let looker = world.sign_in(0, "13800000002").await;
+    let only_looks = looker.bind(WANG).await;
+    looker.change("DELETE", &format!("/mobile/v1/bindings/{only_looks}"), json!({})).await.done(202);
+    assert_eq!(bureau.unbound(), vec![]);
+
+    let (person, id) = proved(&world, "13800000001").await;
+    let path = format!("/mobile/v1/bindings/{id}");
+    let first = person.keyed("DELETE", &path, "k-1", json!({})).await;
+    first.done(202);
+    let record = (Registry::bind_no(WANG.0), format!("P{}", WANG.0));
+    assert_eq!(bureau.unbound(), vec![record.clone()]);
+    // A repeat is the first answer, and no second word to the bureau.
+    assert_eq!(person.keyed("DELETE", &path, "k-1", json!({})).await.bytes, first.bytes);
+    person.change("DELETE", &path, json!({})).await.refused(404, "BINDING_UNKNOWN");
+    assert_eq!(bureau.unbound(), vec![record]);
 }

@@ -1,5 +1,7 @@
 //! Insured orders up to their price: a proved binding, a bill, and what a sound hospital answers.
 
+use std::sync::atomic::Ordering;
+
 use schema::bill::LineResult;
 use schema::link::{PreSettle, PriceAnswer, Reply, SettleInputs, ToInstitution};
 use schema::money::{Fen, Ratio4};
@@ -7,7 +9,8 @@ use schema::split::Split;
 use serde_json::{Value, json};
 
 use crate::adapter::Adapter;
-use crate::payment::{AMOUNT, bill};
+use crate::outsiders::SEALED;
+use crate::payment::{AMOUNT, bill, notify, paid};
 use crate::world::{Person, WANG, World};
 
 pub const FUND: i64 = 1000;
@@ -52,7 +55,7 @@ pub fn card() -> String {
 }
 
 pub fn proof(card_no: &str) -> Value {
-    json!({ "card_no": card_no, "sealed_password": "right" })
+    json!({ "card_no": card_no, "sealed_password": SEALED })
 }
 
 /// `WANG` bound at level 2 to this phone of the first city: the login and the binding's id.
@@ -80,4 +83,32 @@ pub async fn priced(adapter: &mut Adapter, person: &Person<'_>, bill_no: &str) -
     assert!(matches!(adapter.work().await, ToInstitution::PreSettle(_)));
     person.until(&order, "priced").await;
     order
+}
+
+/// An insured order of `WANG` that the bureau has settled, and whose cash the wallet waits for. `phone` is the person's.
+pub async fn settled(world: &World, adapter: &mut Adapter, person: &Person<'_>, phone: &str, bill_no: &str) -> String {
+    let city = &world.cities[0];
+    city.bureau.settles.store(true, Ordering::Relaxed);
+    let order = priced(adapter, person, bill_no).await;
+    let path = format!("/mobile/v1/orders/{order}");
+    person.change("POST", &format!("{path}/code"), json!({})).await.done(202);
+    let tap = json!({ "phone": phone, "code": city.inbox.code(phone), "card_no": card() });
+    person.change("POST", &format!("{path}/pay"), tap).await.done(202);
+    person.until(&order, "collecting").await;
+    order
+}
+
+/// The same, whose cash has come in too: the hospital has not been told yet.
+pub async fn cash_in(world: &World, adapter: &mut Adapter, person: &Person<'_>, phone: &str, bill_no: &str) -> String {
+    let order = settled(world, adapter, person, phone, bill_no).await;
+    // A notice that comes before our own order number is known is a stranger's.
+    for _ in 0..400 {
+        let view = person.get(&format!("/mobile/v1/orders/{order}")).await.done(200);
+        if view["wallet"].is_object() {
+            notify(world, &world.cities[0], &paid(&order, AMOUNT - FUND)).await.done(204);
+            return order;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("the wallet was never opened");
 }

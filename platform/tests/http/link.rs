@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use schema::his::ClaimAnswer;
-use schema::ids::InstitutionCode;
-use schema::link::{BillNamed, Body, Frame, MOST_FRAME_BYTES, Opening, Payload, Reply, ToPlatform, hello_bytes};
+use schema::ids::{InstitutionCode, OrderId};
+use schema::link::{
+    BillNamed, Body, Frame, MOST_FRAME_BYTES, Opening, Payload, QueryPayment, Reply, ToInstitution, ToPlatform,
+    hello_bytes,
+};
 use schema::refusal::Code;
 use schema::sign::{Algorithm, SigningKey};
 use tokio_tungstenite::tungstenite::Message;
@@ -237,6 +240,54 @@ async fn an_ask_is_answered_with_all_that_is_wrong_and_a_repeated_one_alike() {
     let Reply::Refused(problem) = adapter.ask(claim("B9")).await else { panic!("refused") };
     assert_eq!(problem.code, Code::BillUnknown);
     assert!(matches!(adapter.ask(claim("B1")).await, Reply::Claimed(schema::his::ClaimAnswer::Released)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_the_wrong_way_round_is_refused_and_the_link_stays() {
+    let world = World::start().await;
+    let mut adapter = Adapter::connect(&world, &world.cities[0]).await;
+    let claim = || ToPlatform::Claim(BillNamed { bill_no: "B1".into() });
+    assert_eq!(adapter.ask(bill("B1", WANG)).await, Reply::Done);
+    let query = QueryPayment { order_id: OrderId::from_uuid(uuid::Uuid::from_u128(1)), bill_no: "B1".into() };
+    let wrong = [
+        ("an ask for an institution", Body::ToInstitution { ask: ToInstitution::QueryPayment(query) }),
+        ("a reply that names no question", Body::Reply { reply: Reply::Done }),
+    ];
+    for (case, body) in wrong {
+        let id = adapter.fresh();
+        adapter.send(id, None, &body).await;
+        let (answer, body) = adapter.hear().await.expect("the link lives");
+        assert_eq!(answer.re, Some(id), "{case}");
+        let Body::Reply { reply: Reply::Refused(problem) } = body else { panic!("{case}: not refused") };
+        assert_eq!(problem.code, Code::Malformed, "{case}");
+        assert_eq!(adapter.ask(claim()).await, Reply::Claimed(ClaimAnswer::Released), "{case}: the link stays");
+    }
+    // A reply to what nobody asked is let go.
+    let (id, nobody) = (adapter.fresh(), adapter.fresh());
+    adapter.send(id, Some(nobody), &Body::Reply { reply: Reply::Done }).await;
+    assert_eq!(adapter.ask(claim()).await, Reply::Claimed(ClaimAnswer::Released));
+}
+
+/// No frame at all, so there is nothing in it to answer to: the close says why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_binary_message_ends_the_link_with_its_reason() {
+    let world = World::start().await;
+    let city = &world.cities[0];
+    let mut adapter = Adapter::connect(&world, city).await;
+    let id = adapter.fresh();
+    let frame = Frame::signed(&adapter.key, id, None, None, &Body::ToPlatform { ask: bill("B1", WANG) });
+    let bytes = serde_json::to_vec(&frame.expect("signs")).expect("serialises");
+    adapter.socket.send(Message::binary(bytes)).await.expect("sent");
+    let close = loop {
+        match adapter.socket.next().await {
+            Some(Ok(Message::Close(close))) => break close.expect("a reason"),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            other => panic!("no close: {other:?}"),
+        }
+    };
+    assert_eq!((u16::from(close.code), close.reason.as_str()), (1008, Code::Malformed.as_str()));
+    assert!(world.ground.store.bill_by_no(city.id, &city.hospital, "B1").expect("readable").is_none());
+    again(&world, city).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

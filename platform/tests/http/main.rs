@@ -11,6 +11,8 @@ mod insured;
 mod later;
 mod link;
 mod login;
+mod money;
+mod operators;
 mod outsiders;
 mod payment;
 mod price;

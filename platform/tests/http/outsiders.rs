@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use platform::domain::settlement::{Clearing, Settlement};
 use platform::parties::answer::{Answer, Refused};
 use platform::parties::bureau::notice::{self, LossNotice};
 use platform::parties::bureau::{
@@ -14,16 +15,26 @@ use platform::parties::sms::{Sms, SmsGateway};
 use platform::parties::wallet::{
     Account, NotBelieved, Notice, PrepayRequest, RefundRequest, RefundState, Taken, TradeState, Wallet,
 };
-use schema::link::SettleInputs;
+use schema::link::{BureauReply, SettleInputs};
 use schema::mobile::WalletView;
 use schema::money::Fen;
 use schema::personal::{Personal as _, PsnNo};
+use schema::seal::Sealed;
 use schema::sign::SigningKey;
+use schema::split::Split;
+use serde_json::json;
+
+use crate::insured::FUND;
+
+/// The right password as a phone seals it, in a form that nothing else has: what leaks of it can be found.
+pub const SEALED: &str = "sealed0password0right";
 
 /// What was sent to which phone.
 #[derive(Default)]
 pub struct Inbox {
     messages: Mutex<Vec<(String, String)>>,
+    /// Message ids that were taken: an id is sent once, and to one phone.
+    ids: Mutex<BTreeMap<String, String>>,
     /// The gateway takes nothing.
     pub refuses: AtomicBool,
 }
@@ -35,6 +46,12 @@ impl Inbox {
         let newest = messages.iter().rev().find(|(to, text)| to == phone && text.contains("验证码"));
         let (_, text) = newest.expect("a code was sent");
         text.chars().filter(char::is_ascii_digit).take(6).collect()
+    }
+
+    /// Every message with this in it: to whom, in the order they came.
+    pub fn told(&self, word: &str) -> Vec<String> {
+        let messages = self.messages.lock().expect("not poisoned");
+        messages.iter().filter(|(_, text)| text.contains(word)).map(|(to, _)| to.clone()).collect()
     }
 
     /// How many messages with a code in them a phone has received.
@@ -53,7 +70,13 @@ impl SmsGateway for Inbox {
         for word in sms.text.0.split(|letter: char| !letter.is_ascii_digit()).filter(|word| word.len() == 6) {
             crate::trace::sent(word);
         }
-        self.messages.lock().expect("not poisoned").push((sms.phone.expose().to_owned(), sms.text.0.clone()));
+        let phone = sms.phone.expose().to_owned();
+        match self.ids.lock().expect("not poisoned").insert(sms.message_id.clone(), phone.clone()) {
+            None => {}
+            Some(to) if to == phone => return Answer::Done(()),
+            Some(_) => return no("OTHER_CONTENT", "the id belongs to another message"),
+        }
+        self.messages.lock().expect("not poisoned").push((phone, sms.text.0.clone()));
         Answer::Done(())
     }
 }
@@ -66,13 +89,18 @@ pub enum Standing {
     InsuranceStopped,
 }
 
-/// A bureau: certno → name. Card `C<certno>` (until another is issued) with the sealed password `right` proves level 2.
+/// A bureau: certno → name. Card `C<certno>` (until another is issued) with the sealed password `right`, or
+/// [`SEALED`], proves level 2.
 pub struct Registry {
     people: BTreeMap<String, String>,
     cards: Mutex<BTreeMap<String, String>>,
     standing: Mutex<Standing>,
     /// 险种 and 参保地 of what 1101 shows as in force.
     insured: Mutex<Vec<(&'static str, &'static str)>>,
+    /// 2207 settles what it is asked for, at the price of [`crate::insured::sound`].
+    pub settles: AtomicBool,
+    /// What was taken back: number and person.
+    unbound: Mutex<Vec<(String, String)>>,
     sm2_public_key: String,
     pub notice_key: SigningKey,
 }
@@ -83,7 +111,21 @@ impl Registry {
         let (cards, standing) = (Mutex::default(), Mutex::new(Standing::Normal));
         let insured = Mutex::new(vec![("310", "441900")]);
         let sm2_public_key = format!("BASE64POINT{seed}");
-        Registry { people, cards, standing, insured, sm2_public_key, notice_key: SigningKey::from_seed([seed; 32]) }
+        Registry {
+            people,
+            cards,
+            standing,
+            insured,
+            settles: AtomicBool::new(false),
+            unbound: Mutex::default(),
+            sm2_public_key,
+            notice_key: SigningKey::from_seed([seed; 32]),
+        }
+    }
+
+    /// The bindings that were taken back: the bureau's number and whose it was.
+    pub fn unbound(&self) -> Vec<(String, String)> {
+        self.unbound.lock().expect("not poisoned").clone()
     }
 
     /// A new card: the old one proves nothing any more.
@@ -126,6 +168,30 @@ fn psn_no(certno: &str) -> PsnNo {
     PsnNo::new(format!("P{certno}"))
 }
 
+/// What a bureau answers that settles exactly what was priced.
+fn settled(msgid: &str, inputs: &SettleInputs) -> Settled {
+    let split = Split {
+        fund_fen: Fen::new(FUND),
+        cash_fen: Fen::new(inputs.medfee_sumamt_fen.get() - FUND),
+        ..Split::default()
+    };
+    let settlement = Settlement {
+        msgid: msgid.to_owned(),
+        inf_refmsgid: format!("R{msgid}"),
+        setl_id: format!("S{msgid}"),
+        mdtrt_id: inputs.mdtrt_id.clone(),
+        split,
+        insutype: inputs.person.insutype.clone(),
+        setl_time_us: PAID_AT_US,
+        clearing: Clearing::default(),
+        amounts: BTreeMap::new(),
+        texts: BTreeMap::new(),
+        details: Vec::new(),
+        reply: Sealed::from_bytes(Vec::new()),
+    };
+    Settled { settlement, output: BureauReply(json!({ "setlinfo": {} })) }
+}
+
 #[async_trait]
 impl Bureau for Registry {
     async fn person(&self, _: Option<&OnBehalf>, identity: &Identity) -> Answer<PersonInfo> {
@@ -155,18 +221,22 @@ impl Bureau for Registry {
         let certno = request.identity.certno.expose();
         let issued = self.cards.lock().expect("not poisoned").get(certno).cloned();
         let card_no = issued.unwrap_or_else(|| format!("C{certno}"));
-        if request.card_no.expose() != card_no || request.sealed_password.expose() != "right" {
+        if request.card_no.expose() != card_no || !["right", SEALED].contains(&request.sealed_password.expose()) {
             return no("B001", "卡号或密码错误");
         }
         let bind_no = Registry::bind_no(certno);
         Answer::Done(Bound { bind_no, psn_no: psn_no(certno), insuplc_admdvs: "441900".into() })
     }
 
-    async fn unbind(&self, _: &str, _: &PsnNo) -> Answer<()> {
+    async fn unbind(&self, bind_no: &str, psn_no: &PsnNo) -> Answer<()> {
+        self.unbound.lock().expect("not poisoned").push((bind_no.to_owned(), psn_no.expose().to_owned()));
         Answer::Done(())
     }
 
-    async fn settle(&self, _: &OnBehalf, _: &str, inputs: &SettleInputs) -> Answer<Settled> {
+    async fn settle(&self, _: &OnBehalf, msgid: &str, inputs: &SettleInputs) -> Answer<Settled> {
+        if self.settles.load(Ordering::Relaxed) {
+            return Answer::Done(settled(msgid, inputs));
+        }
         let psn_no = inputs.person.psn_no.expose();
         let name = psn_no.strip_prefix('P').and_then(|certno| self.people.get(certno));
         no("2207", &format!("{}（{psn_no}）在本测试不结算", name.expect("somebody who is insured here")))

@@ -230,6 +230,13 @@ async fn a_trace_id_goes_in_and_comes_out() {
     assert_eq!(said.header("x-trace-id").len(), 32);
 }
 
+/// `中文 / English`.
+fn in_both_languages(what: &str, summary: &serde_json::Value) {
+    let (zh, en) = summary.as_str().and_then(|text| text.split_once(" / ")).unwrap_or_default();
+    let chinese = |letter: char| ('\u{4e00}'..='\u{9fff}').contains(&letter);
+    assert!(zh.contains(chinese) && !en.contains(chinese) && en.contains(' '), "{what}: {summary}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_see_life_readiness_and_figures_without_a_single_id() {
     let world = World::start().await;
@@ -248,6 +255,12 @@ async fn operators_see_life_readiness_and_figures_without_a_single_id() {
     assert!(!text.contains(SOME_ID));
     let document = hear(world.request("GET", "/openapi.json")).await.done(200);
     assert_eq!(document["openapi"], "3.1.0");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            in_both_languages(&format!("{method} {path}"), &operation["summary"]);
+        }
+    }
+    assert!(!document.to_string().contains("[`"), "a link that only rustdoc follows: {document}");
     let page = hear(world.request("GET", "/docs")).await;
     assert!(String::from_utf8_lossy(&page.bytes).contains("swagger-ui"));
     world.stopper.stop().await;

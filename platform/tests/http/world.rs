@@ -1,7 +1,9 @@
 //! Two tenants on one platform that listens on a real socket, and the phones that call it.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use platform::clock::{Clock, SystemClock};
@@ -17,7 +19,7 @@ use platform::metrics::counted::{self, Counted};
 use platform::parties::link::Links;
 use platform::parties::link::across::Across;
 use platform::settings;
-use platform::store::sql::SqlStore;
+use platform::store::sql::{Access, SqlStore};
 use platform::store::sqlite;
 use platform::store::{ChannelRow, InstitutionRow, Store, TenantRow};
 use reqwest::{Method, RequestBuilder};
@@ -63,6 +65,9 @@ pub struct World {
     pub ground: Arc<Ground>,
     pub cities: Arc<Vec<City>>,
     pub stopper: http::Stopper,
+    pub metrics: Arc<Metrics>,
+    /// Whether the threads that nothing works without still run.
+    pub alive: Arc<AtomicBool>,
     founding: Arc<Founding>,
 }
 
@@ -181,6 +186,12 @@ impl World {
         World::with(|_| {}, 10).await
     }
 
+    /// One whose record of truth is a file that others can look into.
+    pub async fn in_file(path: &Path, set: impl FnOnce(&mut settings::Settings)) -> World {
+        let store = sqlite::open(path, Access::Serve).expect("a file");
+        World::founded(store, Arc::new(Memory::new(Arc::new(SystemClock::new()))), set, 10).await
+    }
+
     pub async fn with(set: impl FnOnce(&mut settings::Settings), heartbeat_s: u64) -> World {
         World::on(Arc::new(Memory::new(Arc::new(SystemClock::new()))), set, heartbeat_s).await
     }
@@ -191,10 +202,18 @@ impl World {
         set: impl FnOnce(&mut settings::Settings),
         heartbeat_s: u64,
     ) -> World {
+        World::founded(sqlite::memory().expect("a store"), ephemeral, set, heartbeat_s).await
+    }
+
+    async fn founded(
+        store: SqlStore,
+        ephemeral: Arc<dyn Ephemeral>,
+        set: impl FnOnce(&mut settings::Settings),
+        heartbeat_s: u64,
+    ) -> World {
         let _ = rustls::crypto::ring::default_provider().install_default();
         crate::trace::listen();
         let clock = Arc::new(SystemClock::new());
-        let store = sqlite::memory().expect("a store");
         let tenants = Arc::new(Tenants::default());
         let metrics = Arc::new(Metrics::new());
         let mut cities = Vec::new();
@@ -254,14 +273,17 @@ impl World {
         ));
         tokio::spawn(errands::due::run(Arc::clone(&ground), Arc::clone(&performer), me));
         tokio::spawn(errands::adopt::run(Arc::clone(&ground), performer, me));
-        let shared =
-            http::Shared::new(Arc::clone(&ground), links, metrics, SESSION_KEY).with_heartbeat_s(founding.heartbeat_s);
+        let (alive, own) = (Arc::new(AtomicBool::new(true)), Arc::clone(&metrics));
+        let lives = Arc::clone(&alive);
+        let shared = http::Shared::new(Arc::clone(&ground), links, own, SESSION_KEY)
+            .with_heartbeat_s(founding.heartbeat_s)
+            .with_alive(move || lives.load(Ordering::Relaxed));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let server = http::start(shared, listener, 2).expect("a server");
         let (url, stopper) = (format!("http://{}", server.address()), server.stopper());
         tokio::spawn(server.run());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        World { url, client, ground, cities, stopper, founding }
+        World { url, client, ground, cities, stopper, metrics, alive, founding }
     }
 
     pub fn request(&self, method: &str, path: &str) -> RequestBuilder {

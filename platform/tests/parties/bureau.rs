@@ -1,6 +1,7 @@
 //! The bureau client against the sandbox's bureau, in several provinces' dialects.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use platform::parties::bureau::notice::NotBelieved;
 use platform::parties::bureau::{
     BindRequest, Bureau as Client, BureauConfig, Dialect, Identity, OnBehalf, Settled, SettlementState, UndoneAt,
 };
-use platform::parties::outbound::{Http, NEVER_SENT, Outbound as _, Request};
+use platform::parties::outbound::{Failure, Http, NEVER_SENT, Outbound, Request, Response};
 use platform::parties::secret::Secret;
 use sandbox::bureau::admin::{NewPerson, Registration};
 use sandbox::bureau::envelope;
@@ -441,6 +442,46 @@ async fn a_person_binds_pays_and_gets_it_back_in_every_dialect() {
         assert_eq!(outcome(client.unbind(&bound.bind_no, &bound.psn_no).await), "done", "{name}");
         world.running.stop().await.expect("it stops");
     }
+}
+
+/// Everything that goes to a bureau, as it goes.
+struct Overheard {
+    http: Arc<Http>,
+    envelopes: Mutex<Vec<Value>>,
+}
+
+#[async_trait]
+impl Outbound for Overheard {
+    async fn send(&self, request: Request) -> Result<Response, Failure> {
+        let envelope = serde_json::from_slice(&request.body).expect("JSON");
+        self.envelopes.lock().expect("not poisoned").push(envelope);
+        self.http.send(request).await
+    }
+}
+
+#[tokio::test]
+async fn every_message_says_that_no_window_but_a_mobile_terminal_sends_it() {
+    let mut world = World::new(|_| {}).await;
+    let overheard = Arc::new(Overheard { http: Arc::clone(&world.http), envelopes: Mutex::default() });
+    let client =
+        BureauClient::new(world.config(guangdong()), Arc::clone(&overheard) as _, Arc::new(SystemClock::new()));
+    done(client.person(None, &identity(NAME)).await);
+    let bound = done(client.bind(&world.bind_request(PASSWORD)).await);
+    let inputs = world.priced();
+    let settled = done(client.settle(&by(), &msgid(1), &inputs).await);
+    let _ = client.ask_by_setl_id(&by(), &settled.settlement.setl_id, &inputs).await;
+    let _ = client.reverse(&by(), &msgid(2), &msgid(1), &inputs).await;
+    let _ = client.undo(&by(), &msgid(3), &settled.settlement.setl_id, &inputs).await;
+    let _ = client.unbind(&bound.bind_no, &bound.psn_no).await;
+    let envelopes = overheard.envelopes.lock().expect("not poisoned").clone();
+    let said: BTreeSet<&str> = envelopes.iter().filter_map(|envelope| envelope["infno"].as_str()).collect();
+    for infno in ["1101", "2207", "2208", "2601", "5203", "B001"] {
+        assert!(said.contains(infno), "{infno} in {said:?}");
+    }
+    for envelope in &envelopes {
+        assert_eq!(envelope["opter_type"], "3", "{envelope}");
+    }
+    world.running.stop().await.expect("it stops");
 }
 
 #[tokio::test]

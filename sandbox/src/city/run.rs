@@ -166,3 +166,26 @@ async fn show(city: &City) {
     println!("  日志 logs: {}/logs", city.dir().display());
     println!("期限压缩 deadlines are compressed (ms): {}", json!(city.profile));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sound_verdict_over_children_that_stand_is_a_success() {
+        let sound = || Verdict { books_balance: true, sides_agree: true, ..Verdict::default() };
+        let status = |verdict: &Verdict, fallen: &[String]| format!("{:?}", code(verdict, fallen));
+        let (success, failure) = (format!("{:?}", ExitCode::SUCCESS), format!("{:?}", ExitCode::FAILURE));
+        assert_eq!(status(&sound(), &[]), success);
+        let unsound = [
+            Verdict { books_balance: false, ..sound() },
+            Verdict { sides_agree: false, ..sound() },
+            Verdict { charged_twice: 1, ..sound() },
+            Verdict { broken_promises: vec!["the answer changed".to_owned()], ..sound() },
+        ];
+        for verdict in &unsound {
+            assert_eq!(status(verdict, &[]), failure, "{verdict:?}");
+        }
+        assert_eq!(status(&sound(), &["platform".to_owned()]), failure);
+    }
+}

@@ -181,13 +181,8 @@ impl City {
         let bureau_sums = self.others_books(&mut verdict).await?;
         compare_sums(&mut verdict, &bureau_sums);
 
-        let came_in = came_in(&records, &mut verdict.differences);
         self.count_endings(&mut verdict, &records);
-        compare_bills(&mut verdict, &records, &came_in);
-        compare_refunds(&mut verdict, &records);
-        verdict.books_balance = verdict.balanced.values().all(|balanced| *balanced);
-        verdict.sides_agree = verdict.differences.is_empty();
-        verdict.differences.truncate(SPELT_OUT);
+        judge(&mut verdict, &records);
         Ok(verdict)
     }
 
@@ -276,6 +271,16 @@ impl City {
             *verdict.suspended_why.entry(order.why.clone().unwrap_or_default()).or_default() += 1;
         }
     }
+}
+
+/// Compares everybody's records, and concludes from what was found there and before.
+fn judge(verdict: &mut Verdict, records: &Records) {
+    let came_in = came_in(records, &mut verdict.differences);
+    compare_bills(verdict, records, &came_in);
+    compare_refunds(verdict, records);
+    verdict.books_balance = verdict.balanced.values().all(|balanced| *balanced);
+    verdict.sides_agree = verdict.differences.is_empty();
+    verdict.differences.truncate(SPELT_OUT);
 }
 
 /// What came in for every bill is what its orders say is paid and was not given back.
@@ -425,5 +430,171 @@ fn final_ending(ended: &Ended, records: &Records) -> Ending {
         Ending::Closed
     } else {
         ended.ending
+    }
+}
+
+/// Records written by hand: the eyes that find nothing in sound ones find each of these.
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const HOSPITAL: &str = "H44910100001";
+
+    /// A bill of 1000 fen whose insurance paid 600; order `a` took the other 400 and is completed.
+    fn paid() -> Records {
+        Records {
+            orders: BTreeMap::from([("a".to_owned(), order("completed"))]),
+            refunds: Vec::new(),
+            bureaus: vec![("449101".to_owned(), json!([settlement("S1", "M1")]))],
+            wallet: json!({ "orders": [payment("a", 400, 0)] }),
+            his: json!({ "hospitals": [{ "fixmedins_code": HOSPITAL, "bills": [
+                { "bill_no": "B1", "ipt_otp_no": "M1", "amount_fen": 1000, "window": null },
+            ] }] }),
+        }
+    }
+
+    fn order(state: &str) -> OrderRow {
+        OrderRow {
+            bill: (HOSPITAL.to_owned(), "B1".to_owned()),
+            state: state.to_owned(),
+            why: None,
+            refunded_fen: 0,
+            refunding_fen: 0,
+            carried_in_fen: 0,
+            carried_out_fen: 0,
+        }
+    }
+
+    fn settlement(setl_id: &str, visit: &str) -> Value {
+        json!({ "setl_id": setl_id, "fixmedins_code": HOSPITAL, "ipt_otp_no": visit, "live": true,
+            "amounts": { "medfee_sumamt": 1000, "psn_cash": 400 } })
+    }
+
+    fn payment(order: &str, total_fen: i64, refunded_fen: i64) -> Value {
+        json!({ "out_trade_no": order, "state": "PAID", "total_fen": total_fen, "refunded_fen": refunded_fen })
+    }
+
+    fn judged(records: &Records) -> Verdict {
+        let mut verdict = Verdict::default();
+        verdict.balanced.insert("platform".to_owned(), true);
+        judge(&mut verdict, records);
+        verdict
+    }
+
+    /// Unsound, and this many bills charged twice; what is said about it.
+    fn found(change: impl FnOnce(&mut Records), charged_twice: u64) -> String {
+        let mut records = paid();
+        change(&mut records);
+        let verdict = judged(&records);
+        assert!(!verdict.is_sound() && !verdict.sides_agree, "{verdict:?}");
+        assert_eq!((verdict.charged_twice, verdict.differences.len()), (charged_twice, 1), "{verdict:?}");
+        verdict.differences[0].clone()
+    }
+
+    fn rows(node: &mut Value) -> &mut Vec<Value> {
+        node.as_array_mut().expect("rows")
+    }
+
+    #[test]
+    fn records_that_agree_are_sound() {
+        let verdict = judged(&paid());
+        assert!(verdict.is_sound() && verdict.sides_agree && verdict.books_balance, "{verdict:?}");
+        // What was undone and given back is in no longer, whoever asks.
+        let mut records = paid();
+        rows(&mut records.bureaus[0].1)[0]["live"] = json!(false);
+        rows(&mut records.wallet["orders"])[0] = payment("a", 400, 400);
+        records.orders.insert("a".to_owned(), order("closed"));
+        assert!(judged(&records).is_sound(), "{:?}", judged(&records));
+    }
+
+    #[test]
+    fn the_same_leg_twice_is_charged_twice() {
+        let said = found(|records| rows(&mut records.bureaus[0].1).push(settlement("S2", "M1-2")), 1);
+        assert!(said.contains("charged twice") && said.contains("settlements: 2"), "{said}");
+
+        let again = |records: &mut Records| {
+            records.orders.insert("b".to_owned(), order("closed"));
+            rows(&mut records.wallet["orders"]).push(payment("b", 400, 399));
+        };
+        let said = found(again, 1);
+        assert!(said.contains("wallet_payments: 2"), "{said}");
+        // Also where the sum would still be right.
+        let halves = |records: &mut Records| {
+            records.orders.insert("b".to_owned(), order("completed"));
+            *rows(&mut records.wallet["orders"]) = vec![payment("a", 200, 0), payment("b", 200, 0)];
+        };
+        found(halves, 1);
+
+        let at_the_window = |records: &mut Records| {
+            records.his["hospitals"][0]["bills"][0]["window"] = json!({ "split": { "cash_fen": 400 } });
+        };
+        found(at_the_window, 1);
+    }
+
+    #[test]
+    fn a_fen_too_few_is_a_difference_and_a_fen_too_many_is_charged_twice() {
+        let with = |total_fen: i64| {
+            move |records: &mut Records| rows(&mut records.wallet["orders"])[0] = payment("a", total_fen, 0)
+        };
+        let said = found(with(399), 0);
+        assert!(said.contains("1000 fen due") && said.contains("fen: 999"), "{said}");
+        found(with(401), 1);
+        // Nothing is due for a closed order: whatever stays is too much.
+        let stays = |records: &mut Records| {
+            rows(&mut records.bureaus[0].1).clear();
+            rows(&mut records.wallet["orders"])[0] = payment("a", 400, 399);
+            records.orders.insert("a".to_owned(), order("closed"));
+        };
+        let said = found(stays, 0);
+        assert!(said.contains(" 0 fen due"), "{said}");
+        // A part that the order says went back is not in any more.
+        let back = |records: &mut Records| {
+            records.orders.insert("a".to_owned(), OrderRow { refunded_fen: 100, ..order("completed") });
+        };
+        let said = found(back, 0);
+        assert!(said.contains("900 fen due"), "{said}");
+    }
+
+    #[test]
+    fn what_nobody_here_asked_for_is_a_difference() {
+        let said = found(|records| rows(&mut records.bureaus[0].1).push(settlement("S9", "M9")), 0);
+        assert!(said.contains("S9") && said.contains("no bill we know"), "{said}");
+        let said = found(|records| rows(&mut records.wallet["orders"]).push(payment("z", 1, 0)), 0);
+        assert!(said.contains('z') && said.contains("no order we know"), "{said}");
+    }
+
+    #[test]
+    fn a_refund_that_nobody_is_at_is_a_difference() {
+        let order_only = |records: &mut Records| {
+            records.orders.insert("a".to_owned(), OrderRow { refunding_fen: 50, ..order("completed") });
+        };
+        let said = found(order_only, 0);
+        assert!(said.contains("no refund is at it"), "{said}");
+        let mut records = paid();
+        order_only(&mut records);
+        let refund = |state: &str| RefundRow { order: "a".into(), kind: "asked".into(), state: state.into() };
+        records.refunds = vec![refund("returning_cash")];
+        assert!(judged(&records).is_sound());
+        records.refunds = vec![refund("done")];
+        assert!(!judged(&records).is_sound(), "one that is over brings nothing any more");
+    }
+
+    #[test]
+    fn sums_that_differ_and_books_that_do_not_balance_are_unsound() {
+        let mut verdict = Verdict::default();
+        verdict.fund_fen.extend([("fund".to_owned(), 500), ("other_funds".to_owned(), 100), ("cash".to_owned(), 400)]);
+        let theirs = |funds: i64| BTreeMap::from([("funds", funds), ("cash", 400)]);
+        compare_sums(&mut verdict, &theirs(600));
+        assert_eq!(verdict.differences, Vec::<String>::new());
+        compare_sums(&mut verdict, &theirs(601));
+        judge(&mut verdict, &paid());
+        assert!(!verdict.sides_agree && !verdict.is_sound(), "{verdict:?}");
+
+        let mut verdict = Verdict::default();
+        verdict.balanced.extend([("platform".to_owned(), true), ("wallet".to_owned(), false)]);
+        judge(&mut verdict, &paid());
+        assert!(verdict.sides_agree && !verdict.books_balance && !verdict.is_sound(), "{verdict:?}");
     }
 }

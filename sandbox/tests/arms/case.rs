@@ -8,7 +8,7 @@ use sandbox::people::payment::Member;
 use sandbox::people::person::{Insured, Person};
 use sandbox::people::phone::Trouble;
 use schema::ids::{BindingId, OrderId};
-use schema::mobile::{Mode, OrderAsk, OrderView, PayAsk};
+use schema::mobile::{Mode, OrderAsk, OrderView, PayAsk, ReceiptView};
 use schema::money::Fen;
 use schema::personal::{OneTimeCode, Personal};
 use schema::refusal::Code;
@@ -37,6 +37,8 @@ pub(crate) struct Case {
     pub(crate) hospital: &'static str,
     pub(crate) bill_no: String,
     pub(crate) amount: i64,
+    /// The payer lets the account be used.
+    pub(crate) use_account: bool,
     order: Option<OrderId>,
     /// Messages before this one were about something else.
     seen: u64,
@@ -91,7 +93,8 @@ impl Case {
         let bill_no = body["bill_no"].as_str().expect("a bill number").to_owned();
         let amount = body["amount_fen"].as_i64().expect("an amount");
         let seen = world.outside.last_message(member.person.phone.expose()).await;
-        Case { world: Arc::clone(world), member: Arc::clone(member), hospital, bill_no, amount, order: None, seen }
+        let (world, member) = (Arc::clone(world), Arc::clone(member));
+        Case { world, member, hospital, bill_no, amount, use_account: false, order: None, seen }
     }
 
     // ——— what goes wrong, for this person or this bill alone ———
@@ -148,7 +151,8 @@ impl Case {
     pub(crate) async fn try_open(&mut self, mode: Mode) -> Result<OrderView, Trouble> {
         let phone = self.member.phone();
         let bill = phone.bill(self.hospital, &self.bill_no, soon()).await.expect("the bill comes to the phone");
-        let view = phone.open(&OrderAsk { bill_id: bill.id, mode, use_account: false }, false, soon()).await?;
+        let ask = OrderAsk { bill_id: bill.id, mode, use_account: self.use_account };
+        let view = phone.open(&ask, false, soon()).await?;
         self.order = Some(view.id);
         Ok(view)
     }
@@ -342,6 +346,7 @@ impl Case {
             hospital: self.hospital,
             bill_no: self.rest_no(),
             amount: 0,
+            use_account: self.use_account,
             order: Some(order),
             seen: self.seen,
         };
@@ -459,8 +464,18 @@ impl Case {
         self.world.page(format!("{}/sandbox/bills/{}/{}", self.world.url("his"), self.hospital, self.bill_no)).await
     }
 
-    /// Live settlements of this bill at the bureau, whoever sent them.
+    /// What the payer keeps of it.
+    pub(crate) async fn receipt(&self) -> ReceiptView {
+        let path = format!("/orders/{}/receipt", self.order());
+        self.member.phone().look(&path, soon()).await.expect("a receipt")
+    }
+
     async fn settlements(&self) -> usize {
+        self.settlement_rows().await.len()
+    }
+
+    /// Live settlements of this bill at the bureau, whoever sent them.
+    pub(crate) async fn settlement_rows(&self) -> Vec<Value> {
         let rows = self.world.page(format!("{}/sandbox/records", self.world.bureau(self.hospital))).await;
         // A visit carries the bill's number, with a suffix where it was registered anew.
         let visit = format!("M{}", self.bill_no.trim_start_matches('B'));
@@ -470,7 +485,7 @@ impl Case {
                 && row["fixmedins_code"] == self.hospital
                 && row["ipt_otp_no"].as_str().and_then(|no| no.split('-').next()) == Some(visit.as_str())
         };
-        rows.iter().filter(ours).count()
+        rows.into_iter().filter(|row| ours(&row)).collect()
     }
 
     /// What the merchant keeps of this order's cash.

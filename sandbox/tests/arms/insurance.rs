@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use sandbox::fault::Fault;
+use sandbox::people::person::Person;
+use schema::money::Fen;
 use schema::refusal::Code;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::case::{CASH_PAID, Case, INSURANCE_BACK, INSURANCE_PAID, Sides, cash_of, refused, soon};
-use crate::world::{FAR, FIRST, World};
+use crate::world::{FAR, FIRST, World, fail};
 use crate::{Arm, arm};
 
 pub(crate) fn arms() -> Vec<Arm> {
@@ -20,8 +22,23 @@ pub(crate) fn arms() -> Vec<Arm> {
                 case.is_told(INSURANCE_PAID).await;
                 case.is_told(CASH_PAID).await;
                 case.sides_become(&Sides { settlements: 1, cash, standing: "booked" }).await;
+                receipt_says_what_the_others_recorded(&case, cash).await;
             },
         ),
+        arm("where nothing is due in cash the wallet is asked nothing", |world| async move {
+            let rich = |person: &Person| person.own.register.balance_fen >= Fen::new(180_000);
+            let mut case = Case::of(&world, FIRST, rich).await;
+            case.use_account = true;
+            let seen = case.priced().await.split.expect("a split");
+            assert!(seen.cash_fen.is_zero() && !seen.account_own_fen.is_zero(), "the account covers it: {seen:?}");
+            case.authorise().await;
+            let story = case.ends("completed", None, None).await;
+            assert_eq!((&story["prepay"], &story["cash"]), (&Value::Null, &json!([])), "{story}");
+            case.sides_become(&Sides { settlements: 1, cash: 0, standing: "booked" }).await;
+            assert_eq!(case.wallet_row().await, Value::Null, "the wallet knows nothing of it");
+            case.is_told(INSURANCE_PAID).await;
+            receipt_says_what_the_others_recorded(&case, 0).await;
+        }),
         arm("a bureau that refuses 2207 ends the order and nothing was settled", |world| async move {
             let mut case = Case::at(&world, FIRST).await;
             case.priced().await;
@@ -104,6 +121,24 @@ pub(crate) fn arms() -> Vec<Arm> {
 }
 
 /// Each way of losing a 2207: its sentence, what the bureau does, whether the second question finds a settlement.
+/// The payer's receipt against the bureau's and the wallet's own rows.
+async fn receipt_says_what_the_others_recorded(case: &Case, cash: i64) {
+    let receipt = case.receipt().await;
+    let rows = case.settlement_rows().await;
+    let [row] = &rows[..] else { fail(&format!("one settlement: {rows:?}")) };
+    assert_eq!(receipt.setl_id.as_deref(), row["setl_id"].as_str(), "{row}");
+    assert!(receipt.setl_id.is_some() && receipt.setl_time_us.is_some(), "{receipt:?}");
+    let settled = |name: &str| row["amounts"][name].as_i64();
+    let split = receipt.split;
+    assert_eq!(Some(split.cash_fen.get()), settled("psn_cash"), "{row}");
+    assert_eq!(Some(split.account_own_fen.get() + split.account_mulaid_fen.get()), settled("acct_pay"), "{row}");
+    assert_eq!((Some(receipt.amount_fen.get()), split.cash_fen.get()), (settled("medfee_sumamt"), cash), "{row}");
+    assert_eq!((receipt.amount_fen.get(), receipt.state.as_str()), (case.amount, "completed"));
+    let wallet = case.wallet_row().await;
+    assert_eq!(receipt.transaction_id.as_deref(), wallet["transaction_id"].as_str(), "{wallet}");
+    assert_eq!((receipt.transaction_id.is_some(), receipt.success_time_us.is_some()), (cash > 0, cash > 0));
+}
+
 fn lost_2207s() -> Vec<Arm> {
     let cases = [
         ("a 2207 that was done and not heard is reversed", Fault::DoButDoNotAnswer, false),

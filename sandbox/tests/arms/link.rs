@@ -69,6 +69,7 @@ pub(crate) fn arms() -> Vec<Arm> {
                 case.pay_cash(&view).await;
                 case.ends("completed", None, None).await;
                 case.happened("tell_unknown").await;
+                all_cut(&world, &case.bill_no).await;
                 let cash = crate::case::cash_of(&view);
                 case.sides_become(&Sides { settlements: 1, cash, standing: "booked" }).await;
             },
@@ -147,6 +148,7 @@ pub(crate) fn arms() -> Vec<Arm> {
                 listed = until_answered(|| from_adapter(&world, &path)).await;
                 listed = listed.get("orders").cloned().unwrap_or(listed);
             }
+            all_cut(&world, &today).await;
             let rows = listed.as_array().cloned().unwrap_or_default();
             assert!(rows.iter().any(|row| row["order_id"] == case.order().to_string()), "{rows:?}");
         }),

@@ -225,11 +225,11 @@ impl Reader<'_> {
         match frame.body() {
             Ok(Body::ToPlatform { ask }) => Some((frame, Ok(ask))),
             Ok(Body::Reply { reply }) => {
+                let Some(re) = frame.re else {
+                    return Some((frame, Err(Refusal::new(Code::Malformed, "a reply names no question"))));
+                };
                 let address = Ground::address(self.asker.tenant.id, &self.asker.institution);
-                match frame.re {
-                    Some(re) => self.shared.hub().answered(&address, re, reply),
-                    None => tracing::warn!("a reply names no question"),
-                }
+                self.shared.hub().answered(&address, re, reply);
                 None
             }
             Ok(Body::ToInstitution { .. }) => {

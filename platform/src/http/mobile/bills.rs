@@ -9,7 +9,7 @@ use crate::http::answer::{Answer, ok};
 use crate::http::caller::{Caller, id};
 use crate::journey::bills;
 
-/// The bills of everybody bound to this login, newest first.
+/// 待缴费单：本登录所绑定各人的账单，新的在前 / the bills of everybody bound to this login, newest first
 #[utoipa::path(
     get, path = "/mobile/v1/bills", tag = "bills", security(("session" = [])),
     responses((status = 200, body = Vec<BillView>)),
@@ -18,7 +18,7 @@ pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answe
     ok(&bills::list(&shared.ground, &caller.tenant, caller.user).await?)
 }
 
-/// One bill with its lines.
+/// 一张账单及其明细 / one bill with its lines
 #[utoipa::path(
     get, path = "/mobile/v1/bills/{id}", tag = "bills", security(("session" = [])),
     params(("id" = String, Path, description = "The bill")),

@@ -21,7 +21,9 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A stream that lasts longer is begun anew.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// Server-sent events: one [`schema::mobile::Bell`] per `data:` line. `event: resync` says that some were missed: look at everything.
+/// 变化通知（服务器推送事件） / server-sent events: when to look again
+///
+/// One `Bell` per `data:` line. `event: resync` says that some were missed: look at everything.
 #[utoipa::path(
     get, path = "/mobile/v1/events", tag = "events", security(("session" = [])),
     responses(

@@ -10,7 +10,9 @@ use crate::http::caller::FromChannel;
 use crate::http::session::Session;
 use crate::journey::people::{self, SignedIn};
 
-/// Sends a login code to the phone. Repeated under its key within a day, it sends no second message.
+/// 发送登录验证码 / sends a login code to the phone
+///
+/// Repeated under its key within a day, it sends no second message.
 #[utoipa::path(
     post, path = "/mobile/v1/login/code", tag = "login", request_body = LoginCodeAsk, security(("channel" = [])),
     responses(
@@ -25,7 +27,9 @@ pub(in crate::http) async fn send_code(shared: Data<Shared>, from: FromChannel<L
     accepted(b"{}".to_vec())
 }
 
-/// Signs in with the code, which is used up by it. Repeated under its key, it answers with the same session.
+/// 用验证码登录 / signs in with the code, which is used up by it
+///
+/// Repeated under its key, it answers with the same session.
 #[utoipa::path(
     post, path = "/mobile/v1/login", tag = "login", request_body = LoginAsk, security(("channel" = [])),
     responses((status = 200, description = "Signed in", body = LoggedIn)),

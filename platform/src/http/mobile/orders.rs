@@ -16,7 +16,9 @@ use crate::journey::{Ground, Tenant, code, open, pay, people, view};
 /// Orders in a list.
 const LIST_MAX: u32 = 200;
 
-/// This payer's orders, newest first; without what only one order's view holds.
+/// 本付款人的订单，新的在前 / this payer's orders, newest first
+///
+/// Without what only one order's view holds.
 #[utoipa::path(
     get, path = "/mobile/v1/orders", tag = "orders", security(("session" = [])),
     responses((status = 200, body = Vec<OrderView>)),
@@ -28,7 +30,7 @@ pub(in crate::http) async fn list(shared: Data<Shared>, caller: Caller) -> Answe
     ok(&views)
 }
 
-/// Opens an order for a bill; the institution is asked for the price.
+/// 为账单下单，向医院要预结算 / opens an order for a bill; the institution is asked for the price
 #[utoipa::path(
     post, path = "/mobile/v1/orders", tag = "orders", request_body = OrderAsk, security(("session" = [])),
     responses(
@@ -42,7 +44,9 @@ pub(in crate::http) async fn open(shared: Data<Shared>, change: Change<OrderAsk>
     accepted(to_its_end(journey).await?)
 }
 
-/// One order: who pays what line by line, the phone a code goes to, and, while collecting, what opens the wallet.
+/// 一笔订单：分担及明细 / one order: who pays what, line by line
+///
+/// Also the phone a code goes to, and, while collecting, what opens the wallet.
 #[utoipa::path(
     get, path = "/mobile/v1/orders/{id}", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
@@ -54,7 +58,9 @@ pub(in crate::http) async fn one(shared: Data<Shared>, caller: Caller, path: Pat
     ok(&view::payer(&order, beside))
 }
 
-/// Sends a one-time code for the split the payer sees, to the phone fixed at level-2 binding.
+/// 发送一次性验证码 / sends a one-time code for the split the payer sees
+///
+/// To the phone fixed at level-2 binding.
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/code", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
@@ -75,7 +81,7 @@ pub(in crate::http) async fn send_code(
     accepted(to_its_end(journey).await?)
 }
 
-/// Authorises the split the payer saw.
+/// 授权支付所见的分担 / authorises the split the payer saw
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/pay", tag = "orders", request_body = PayAsk, security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
@@ -97,7 +103,7 @@ pub(in crate::http) async fn pay(
     accepted(to_its_end(journey).await?)
 }
 
-/// Cancels; whatever is out is undone first.
+/// 取消，已付部分先撤销 / cancels; whatever is out is undone first
 #[utoipa::path(
     post, path = "/mobile/v1/orders/{id}/cancel", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),
@@ -116,7 +122,9 @@ pub(in crate::http) async fn cancel(
     accepted(to_its_end(journey).await?)
 }
 
-/// What a payer keeps of a payment. Refused until it is paid.
+/// 支付凭证 / what a payer keeps of a payment
+///
+/// Refused until it is paid.
 #[utoipa::path(
     get, path = "/mobile/v1/orders/{id}/receipt", tag = "orders", security(("session" = [])),
     params(("id" = String, Path, description = "The order")),

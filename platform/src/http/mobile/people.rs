@@ -10,7 +10,7 @@ use crate::http::answer::{Answer, accepted, ok, to_its_end, verbatim};
 use crate::http::caller::{Caller, Change, Nothing, id};
 use crate::journey::people;
 
-/// The key for sealing card passwords.
+/// 加密社保卡密码的公钥 / the key for sealing card passwords
 #[utoipa::path(
     get, path = "/mobile/v1/bureau-key", tag = "bindings", security(("session" = [])),
     responses((status = 200, body = BureauKeyView)),
@@ -19,7 +19,7 @@ pub(in crate::http) async fn bureau_key(caller: Caller) -> Answer {
     ok(&BureauKeyView { sm2_public_key: caller.tenant.bureau.sm2_public_key().to_owned() })
 }
 
-/// Who is bound to this login.
+/// 本登录已绑定的人 / who is bound to this login
 #[utoipa::path(
     get, path = "/mobile/v1/bindings", tag = "bindings", security(("session" = [])),
     responses((status = 200, body = Vec<BindingView>)),
@@ -28,7 +28,7 @@ pub(in crate::http) async fn bindings(shared: Data<Shared>, caller: Caller) -> A
     ok(&people::bindings(&shared.ground, &caller.tenant, caller.user).await?)
 }
 
-/// Binds a person at level 1: may look and pay cash.
+/// 一级绑定：可查看、可自费 / binds a person at level 1: may look and pay cash
 #[utoipa::path(
     post, path = "/mobile/v1/bindings", tag = "bindings", request_body = BindAsk, security(("session" = [])),
     responses(
@@ -42,8 +42,9 @@ pub(in crate::http) async fn bind(shared: Data<Shared>, change: Change<BindAsk>)
     Ok(verbatim(StatusCode::CREATED, to_its_end(journey).await?))
 }
 
-/// Raises a binding to level 2 with card and sealed password: may spend insurance. Neither a frozen binding nor a card
-/// that was reported lost is taken.
+/// 二级绑定：可用医保支付 / raises a binding to level 2 with card and sealed password: may spend insurance
+///
+/// Neither a frozen binding nor a card that was reported lost is taken.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/level2", tag = "bindings", request_body = BindLevel2Ask,
     security(("session" = [])),
@@ -65,7 +66,7 @@ pub(in crate::http) async fn bind_level2(
     accepted(to_its_end(journey).await?)
 }
 
-/// Takes a binding back.
+/// 解除绑定 / takes a binding back
 #[utoipa::path(
     delete, path = "/mobile/v1/bindings/{id}", tag = "bindings", security(("session" = [])),
     params(("id" = String, Path, description = "The binding")),
@@ -78,8 +79,9 @@ pub(in crate::http) async fn unbind(shared: Data<Shared>, path: Path<String>, ch
     accepted(to_its_end(journey).await?)
 }
 
-/// Reports a loss: online payment for this person is frozen on this platform (平台冻结), at once and at every login. It is
-/// not the card's 挂失 at the bureau.
+/// 挂失：冻结线上支付 / reports a loss: online payment is frozen
+///
+/// For this person, on this platform (平台冻结), at once and at every login. It is not the card's 挂失 at the bureau.
 #[utoipa::path(
     post, path = "/mobile/v1/bindings/{id}/loss", tag = "bindings", security(("session" = [])),
     params(("id" = String, Path, description = "The binding")),
