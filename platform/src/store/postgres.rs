@@ -55,12 +55,15 @@ impl Connect for Server {
 }
 
 fn connection(url: &str) -> Result<PgConnection, String> {
-    // A URL may name its own time limit; a server that does not answer must not hold a start or a request for ever.
-    let limited = match url.contains("connect_timeout") {
-        true => url.to_owned(),
-        false => format!("{url}{}connect_timeout=5", if url.contains('?') { '&' } else { '?' }),
-    };
-    let mut conn = PgConnection::establish(&limited).map_err(|error| without_password(url, &error.to_string()))?;
+    // A URL may say otherwise; a server that does not answer must not hold a start or a request for ever, and Kerberos'
+    // library ends a program by force that ends while it is being asked.
+    let mut whole = url.to_owned();
+    for (name, value) in [("connect_timeout", "5"), ("gssencmode", "disable")] {
+        if !url.contains(name) {
+            whole = format!("{whole}{}{name}={value}", if whole.contains('?') { '&' } else { '?' });
+        }
+    }
+    let mut conn = PgConnection::establish(&whole).map_err(|error| without_password(url, &error.to_string()))?;
     // Plans are made once a connection, perhaps before there are rows or statistics. Every query of ours goes by a key, so
     // none may ever read a whole table because that table was small once; and none runs long enough to be compiled.
     conn.batch_execute(&format!(

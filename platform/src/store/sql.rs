@@ -156,11 +156,12 @@ impl std::fmt::Debug for SqlStore {
     }
 }
 
-/// Whoever opens a store has connected once already, so the pool fills itself beside whatever comes next.
-fn pool(size: u32, connect: impl Connect) -> Pool<Manager> {
+/// Whoever opens a store has connected once already. A pool to serve from fills itself beside whatever comes next; one
+/// for a command connects when it is asked, because a program must not end while libpq connects on another thread.
+fn pool(size: u32, connect: impl Connect, access: Access) -> Pool<Manager> {
     Pool::builder()
         .max_size(size)
-        .min_idle(Some(1))
+        .min_idle(Some(u32::from(access == Access::Serve)))
         .test_on_check_out(false)
         .connection_timeout(WAIT)
         .build_unchecked(Manager(Box::new(connect)))
@@ -194,7 +195,7 @@ impl SqlStore {
 
     /// The same with connections beside it that read.
     pub(super) fn with_readers(self, size: u32, connect: impl Connect) -> SqlStore {
-        SqlStore { pool: Some(pool(size, connect)), ..self }
+        SqlStore { pool: Some(pool(size, connect, self.access)), ..self }
     }
 
     /// The same, holding a lock while it lives.
@@ -204,7 +205,7 @@ impl SqlStore {
 
     /// A store on connections that all read and write.
     pub(super) fn pooled(size: u32, connect: impl Connect, access: Access) -> SqlStore {
-        let pool = Some(pool(size, connect));
+        let pool = Some(pool(size, connect, access));
         let (in_doubt, taken, adopted) = (Mutex::default(), Mutex::default(), Mutex::default());
         SqlStore { writer: None, pool, access, in_doubt, taken, adopted, _lock: None }
     }
