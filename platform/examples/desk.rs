@@ -15,7 +15,6 @@ mod store_contract;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use clap::Parser;
 use platform::clock::{Clock, SystemClock};
@@ -115,7 +114,9 @@ impl Town {
         );
         if chain {
             let payer = self.waiting().get(&start.order.id).cloned();
-            drop(payer.map(|payer| payer.send(start)));
+            if let Some(payer) = payer {
+                let _ = payer.send(start);
+            }
         } else {
             let town = Arc::clone(self);
             tokio::spawn(async move { town.tell(What::ActionDone, Some(start.due.action.id)).await });
@@ -186,7 +187,7 @@ async fn run(options: Options) {
             }
         }
     });
-    let began = Instant::now();
+    let began = town.clock.steady();
     let payers: Vec<_> = people
         .into_iter()
         .map(|person| {
@@ -202,7 +203,7 @@ async fn run(options: Options) {
     for payer in payers {
         payer.await.expect("every payment ends");
     }
-    let took = began.elapsed();
+    let took = town.clock.steady() - began;
     let books = town.world.store.verify(town.world.tenant).expect("books");
     listening.abort();
     println!(

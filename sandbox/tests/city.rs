@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Signal, kill_process};
+use sandbox::city::founding::Programs;
 use sandbox::city::options::COMPRESSED;
 use sandbox::city::plan::CITIES;
 use sandbox::city::verdict::Verdict;
@@ -187,7 +188,7 @@ const SAYS_WITHIN: Duration = Duration::from_secs(150);
 
 impl Living {
     fn begin(dir: &Path) -> Living {
-        let mut child = tokio::process::Command::new(program("sandbox"))
+        let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_sandbox"))
             .args(["city", "--people", "12", "--dir"])
             .arg(dir)
             .stdout(std::process::Stdio::piped())
@@ -295,7 +296,7 @@ async fn metrics(url: &str) -> String {
 
 /// Order ids by the platform's own list.
 fn orders_of(dir: &Path) -> BTreeSet<String> {
-    let ran = Command::new(program("platform"))
+    let ran = Command::new(Programs::find(&Options::default()).expect("built").platform)
         .arg("--config")
         .arg(dir.join("platform/platform.toml"))
         .args(["--json", "order", "list", "--most", "100000"])
