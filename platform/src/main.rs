@@ -1,6 +1,7 @@
 //! `platform`: the centre. `platform --help` lists the subcommands; each takes `--config` and, where it answers with
 //! data, `--json`. What goes wrong is told on stderr; with `--json` as one object with a stable `code` and a `sentence`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -371,12 +372,12 @@ fn said(error: impl std::fmt::Display) -> Failure {
 }
 
 fn answer(cli: &Cli, value: &serde_json::Value) -> Result<ExitCode, Failure> {
-    if cli.json {
-        println!("{value}");
-    } else {
-        println!("{}", serde_json::to_string_pretty(value).map_err(said)?);
+    let text = if cli.json { value.to_string() } else { serde_json::to_string_pretty(value).map_err(said)? };
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever reads on, `head` among them, has what they wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => written.map(|()| ExitCode::SUCCESS).map_err(said),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(settings: Settings) -> Result<ExitCode, Failure> {

@@ -319,3 +319,19 @@ fn the_diagrams_are_printed_by_the_command() {
         .expect("the binary runs");
     assert_eq!((bare.status.success(), bare.stdout), (true, printed.into_bytes()));
 }
+
+#[test]
+fn whoever_reads_only_the_first_lines_is_not_shown_a_panic() {
+    let platform = Platform::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ran = Command::new(env!("CARGO_BIN_EXE_platform"))
+        .arg("--config")
+        .arg(platform.dir.path().join("platform.toml"))
+        .args(["tenant", "list"])
+        .stdout(writer)
+        .output()
+        .expect("it runs");
+    assert!(ran.status.success(), "{}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.stderr.is_empty(), "{}", String::from_utf8_lossy(&ran.stderr));
+}

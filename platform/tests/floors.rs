@@ -216,6 +216,16 @@ fn the_domain_is_pure() {
 }
 
 #[test]
+fn yuan_are_written_by_the_mappings_and_in_messages_to_people_only() {
+    let people = ["journey/code.rs", "journey/people/news.rs"];
+    for (floor, path, text) in sources() {
+        let writes = code(&text).contains("to_yuan(");
+        let may = floor == "parties" || people.iter().any(|people| path.ends_with(people));
+        assert!(!writes || may, "{} turns fen into yuan", path.display());
+    }
+}
+
+#[test]
 fn every_party_has_the_same_files() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/parties");
     for party in ["bureau", "wallet", "sms"] {

@@ -294,6 +294,22 @@ async fn metrics(url: &str) -> String {
     said
 }
 
+/// Platform and adapters log JSON only, and one trace id leads from the phone to the hospital's system.
+fn told_by_every_log(dir: &Path) {
+    let log = |name: &str| std::fs::read_to_string(dir.join(format!("logs/{name}.log"))).expect("a log");
+    let traces = |name: &str| -> BTreeSet<String> {
+        let entries = log(name).lines().map(|line| serde_json::from_str(line).expect(line)).collect::<Vec<Value>>();
+        let of = |entry: &Value| ["/trace_id", "/span/trace_id"].map(|at| entry.pointer(at).cloned());
+        let found = entries.iter().flat_map(of).flatten();
+        found.filter_map(|trace| trace.as_str().map(str::to_owned)).collect()
+    };
+    let (platform, his) = (traces("platform"), log("his"));
+    let hospitals = CITIES.iter().flat_map(|city| city.hospitals);
+    let adapters: BTreeSet<String> = hospitals.flat_map(|plan| traces(&format!("adapter-{}", plan.code))).collect();
+    let whole: Vec<&String> = platform.intersection(&adapters).filter(|trace| his.contains(trace.as_str())).collect();
+    assert!(!whole.is_empty(), "no trace leads through all of them: {platform:?} {adapters:?}");
+}
+
 /// Order ids by the platform's own list.
 fn orders_of(dir: &Path) -> BTreeSet<String> {
     let ran = Command::new(Programs::find(&Options::default()).expect("built").platform)
@@ -321,6 +337,7 @@ async fn a_city_that_lives_tells_its_payments_until_it_is_interrupted_and_goes_o
     }
     first.payments(3).await;
     first.interrupted().await;
+    told_by_every_log(dir.path());
     let before = orders_of(dir.path());
     assert!(before.len() >= 3, "{before:?}");
 

@@ -199,7 +199,8 @@ pub(crate) async fn a_question_is_asked_again_where_the_adapter_has_gone(engine:
     let _live = connect(&dying).await.expect("let in");
     // It dies with the question in its hands.
     dying.kill().await;
-    let mut hands = engine.open().mail(process(2)).await.expect("it answers");
+    let its = engine.open();
+    let mut hands = its.mail(process(2)).await.expect("it answers");
     let answer = asker.ask(1);
     tokio::time::timeout(PATIENCE, hands.recv()).await.expect("in time").expect("the question");
     engine.pass_ms(PRESENCE_MS).await;

@@ -34,6 +34,7 @@ enum Held {
     Closed,
 }
 
+/// All but Carrying, in which no counterparty can hold an order; `order_table` has its pages.
 const ALL: [Held; 16] = [
     Held::SuspendedPaid,
     Held::Returning,
