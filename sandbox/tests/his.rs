@@ -235,6 +235,7 @@ fn a_price_sums_to_the_bill_and_carries_all_that_2207_needs() {
         let price = world.price(1, 1, use_account);
         assert!(price.split.sums_to(world.bill.amount_fen));
         assert_eq!(price.lines.len(), world.bill.lines.len());
+        assert!(price.lines.iter().all(|line| line.flags.said().count() == 7), "{:?}", price.lines);
         assert_eq!(price.split.account_own_fen > Fen::ZERO, use_account);
         let output = world.settle(&price);
         assert_eq!(sandbox::his::message::split(&output["setlinfo"]), Some(price.split));

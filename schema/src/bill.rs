@@ -326,6 +326,59 @@ pub struct LineResult {
     pub inscp_scp_fen: Fen,
     /// 收费项目等级: 1 甲, 2 乙, 3 丙.
     pub chrgitm_lv: String,
+    /// What else 2204 says of the line.
+    #[serde(default, skip_serializing_if = "LineFlags::is_empty")]
+    pub flags: LineFlags,
+}
+
+/// 2204's flags of a line, by their own names and as they were written; absent where the bureau said nothing. Its `memo`
+/// is left out: free text may name the person.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LineFlags {
+    /// 医疗收费项目类别.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub med_chrgitm_type: Option<String>,
+    /// 基本药物标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bas_medn_flag: Option<String>,
+    /// 医保谈判药品标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hi_nego_drug_flag: Option<String>,
+    /// 儿童用药标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chld_medc_flag: Option<String>,
+    /// 目录特项标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub list_sp_item_flag: Option<String>,
+    /// 限制使用标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lmt_used_flag: Option<String>,
+    /// 直报标志.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drt_reim_flag: Option<String>,
+}
+
+impl LineFlags {
+    /// Whether the bureau said nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == LineFlags::default()
+    }
+
+    /// Those that were said, by name.
+    pub fn said(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        [
+            ("med_chrgitm_type", &self.med_chrgitm_type),
+            ("bas_medn_flag", &self.bas_medn_flag),
+            ("hi_nego_drug_flag", &self.hi_nego_drug_flag),
+            ("chld_medc_flag", &self.chld_medc_flag),
+            ("list_sp_item_flag", &self.list_sp_item_flag),
+            ("lmt_used_flag", &self.lmt_used_flag),
+            ("drt_reim_flag", &self.drt_reim_flag),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
 }
 
 #[cfg(test)]

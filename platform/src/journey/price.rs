@@ -163,6 +163,9 @@ fn input_faults(
     }
 }
 
+/// The longest of a line's flags is a code of six characters.
+const FLAG_MAX: usize = 6;
+
 /// The bill's own lines, each once and with its amount: then their sum is the bill's.
 fn line_faults(bill: &BillDraft, lines: &[LineResult], faults: &mut Vec<String>) {
     let own: BTreeMap<&str, Fen> = bill.lines.iter().map(|line| (line.feedetl_sn.as_str(), line.amount_fen)).collect();
@@ -175,6 +178,11 @@ fn line_faults(bill: &BillDraft, lines: &[LineResult], faults: &mut Vec<String>)
             }
             Some(amount) if *amount != line.amount_fen => faults.push(format!("lines[{at}].amount_fen")),
             Some(_) => {}
+        }
+        for (name, value) in line.flags.said() {
+            if value.chars().count() > FLAG_MAX || value.chars().any(char::is_control) {
+                faults.push(format!("lines[{at}].flags.{name}"));
+            }
         }
     }
     if seen.len() < own.len() {

@@ -408,7 +408,7 @@ impl<'a> Lot<'a> {
             self.cash.prepay(&write.after, asked);
         }
         if let Some((number, lines)) = &change.price_lines {
-            self.legs.price_lines(&write.after, *number, lines);
+            self.legs.price_lines(&write.after, *number, lines)?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ batched! {
         preselfpay: i64 as BigInt,
         inscp_scp: i64 as BigInt,
         chrgitm_lv: &'a str as Text,
+        flags: String as Text,
     } ""
 }
 
@@ -62,23 +63,34 @@ pub(super) struct Lot<'a> {
 
 impl<'a> Lot<'a> {
     /// The bureau's word on every line of one price, in the order in which it came.
-    pub(super) fn price_lines(&mut self, order: &Order, number: u32, lines: &'a [LineResult]) {
+    pub(super) fn price_lines(
+        &mut self,
+        order: &Order,
+        number: u32,
+        lines: &'a [LineResult],
+    ) -> Result<(), StoreError> {
         let (tenant, order_id) = (order.tenant.into(), order.id.into());
-        self.price_lines.extend((0_i32..).zip(lines).map(|(at, line)| NewPriceLine {
-            tenant,
-            order_id,
-            price_number: i64::from(number),
-            line: at,
-            feedetl_sn: &line.feedetl_sn,
-            amount: line.amount_fen.get(),
-            pric_uplmt_amt: line.pric_uplmt_amt.map(Price6::units),
-            selfpay_prop: line.selfpay_prop.units(),
-            fulamt_ownpay: line.fulamt_ownpay_fen.get(),
-            overlmt: line.overlmt_fen.get(),
-            preselfpay: line.preselfpay_fen.get(),
-            inscp_scp: line.inscp_scp_fen.get(),
-            chrgitm_lv: &line.chrgitm_lv,
-        }));
+        let row = |(at, line): (i32, &'a LineResult)| {
+            Ok(NewPriceLine {
+                tenant,
+                order_id,
+                price_number: i64::from(number),
+                line: at,
+                feedetl_sn: &line.feedetl_sn,
+                amount: line.amount_fen.get(),
+                pric_uplmt_amt: line.pric_uplmt_amt.map(Price6::units),
+                selfpay_prop: line.selfpay_prop.units(),
+                fulamt_ownpay: line.fulamt_ownpay_fen.get(),
+                overlmt: line.overlmt_fen.get(),
+                preselfpay: line.preselfpay_fen.get(),
+                inscp_scp: line.inscp_scp_fen.get(),
+                chrgitm_lv: &line.chrgitm_lv,
+                flags: serde_json::to_string(&line.flags).map_err(damaged)?,
+            })
+        };
+        let rows: Result<Vec<NewPriceLine<'a>>, StoreError> = (0_i32..).zip(lines).map(row).collect();
+        self.price_lines.extend(rows?);
+        Ok(())
     }
 
     /// What let an order's money move.
@@ -120,6 +132,11 @@ struct PriceLine {
     preselfpay: i64,
     inscp_scp: i64,
     chrgitm_lv: String,
+    flags: String,
+}
+
+fn damaged(error: serde_json::Error) -> StoreError {
+    StoreError::Damaged(format!("a line's flags: {error}"))
 }
 
 pub(super) fn price_lines(
@@ -135,9 +152,9 @@ pub(super) fn price_lines(
         .order(price_line::line)
         .select(PriceLine::as_select())
         .load(c))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LineResult {
+    let line = |row: PriceLine| {
+        Ok(LineResult {
+            flags: serde_json::from_str(&row.flags).map_err(damaged)?,
             feedetl_sn: row.feedetl_sn,
             amount_fen: Fen::new(row.amount),
             pric_uplmt_amt: row.pric_uplmt_amt.map(Price6::from_units),
@@ -148,5 +165,6 @@ pub(super) fn price_lines(
             inscp_scp_fen: Fen::new(row.inscp_scp),
             chrgitm_lv: row.chrgitm_lv,
         })
-        .collect())
+    };
+    rows.into_iter().map(line).collect()
 }

@@ -262,6 +262,7 @@ diesel::table! {
         preselfpay -> BigInt,
         inscp_scp -> BigInt,
         chrgitm_lv -> Text,
+        flags -> Text,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use schema::bill::LineResult;
+use schema::bill::{LineFlags, LineResult};
 use schema::link::{PreSettle, PriceAnswer, Reply, SettleInputs, ToInstitution};
 use schema::money::{Fen, Ratio4};
 use schema::split::Split;
@@ -45,6 +45,7 @@ pub fn sound(ask: &PreSettle) -> PriceAnswer {
             preselfpay_fen: Fen::ZERO,
             inscp_scp_fen: whole,
             chrgitm_lv: "1".into(),
+            flags: LineFlags::default(),
         }],
     }
 }

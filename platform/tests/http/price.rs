@@ -57,6 +57,7 @@ const UNSOUND: &[(Change, &[&str])] = &[
         },
         &["lines[1].feedetl_sn: repeated"],
     ),
+    (|price| price.lines[0].flags.lmt_used_flag = Some("1234567".into()), &["lines[0].flags.lmt_used_flag"]),
     (|price| price.lines.clear(), &["insurance.inscp_scp_fen", "lines: 1 missing"]),
     (
         |price| {

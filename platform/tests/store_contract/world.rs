@@ -14,7 +14,7 @@ use platform::store::{
     BillLine, BindingRow, CallerKey, Change, ChannelRow, ChannelUserRow, Commit, InstitutionRow, Loaded, NewAction,
     NewBill, NewPrepay, OrderWrite, Store, Subject, TenantRow, Want, Written,
 };
-use schema::bill::{BillKind, LineResult};
+use schema::bill::{BillKind, LineFlags, LineResult};
 use schema::event::{CloudEvent, Transition};
 use schema::his::Guidance;
 use schema::ids::{
@@ -487,6 +487,11 @@ impl World {
             preselfpay_fen: Fen::new(amount / 10),
             inscp_scp_fen: Fen::new(amount - amount / 10),
             chrgitm_lv: "1".into(),
+            flags: LineFlags {
+                med_chrgitm_type: Some("09".into()),
+                lmt_used_flag: (feedetl_sn == "1").then(|| "1".into()),
+                ..LineFlags::default()
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! The national envelope as a HIS writes and reads it. Yuan exist only in this file.
 
 use chrono::{DateTime, FixedOffset};
-use schema::bill::LineResult;
+use schema::bill::{LineFlags, LineResult};
 use schema::money::{Fen, Price6, Ratio4};
 use schema::split::Split;
 use serde_json::{Value, json};
@@ -125,6 +125,15 @@ pub fn line_result(row: &Value) -> Option<LineResult> {
         preselfpay_fen: fen(row, "preselfpay_amt")?,
         inscp_scp_fen: fen(row, "inscp_scp_amt")?,
         chrgitm_lv: text(row, "chrgitm_lv").unwrap_or_default(),
+        flags: LineFlags {
+            med_chrgitm_type: text(row, "med_chrgitm_type"),
+            bas_medn_flag: text(row, "bas_medn_flag"),
+            hi_nego_drug_flag: text(row, "hi_nego_drug_flag"),
+            chld_medc_flag: text(row, "chld_medc_flag"),
+            list_sp_item_flag: text(row, "list_sp_item_flag"),
+            lmt_used_flag: text(row, "lmt_used_flag"),
+            drt_reim_flag: text(row, "drt_reim_flag"),
+        },
     })
 }
 

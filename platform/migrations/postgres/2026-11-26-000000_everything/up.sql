@@ -279,6 +279,7 @@ CREATE TABLE authorisation (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 );
 
+-- flags: what else 2204 said of the line, as JSON by its own names.
 CREATE TABLE price_line (
     tenant BYTEA NOT NULL,
     order_id BYTEA NOT NULL,
@@ -293,6 +294,7 @@ CREATE TABLE price_line (
     preselfpay BIGINT NOT NULL,
     inscp_scp BIGINT NOT NULL,
     chrgitm_lv TEXT NOT NULL,
+    flags TEXT NOT NULL,
     PRIMARY KEY (tenant, order_id, price_number, line),
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 );
