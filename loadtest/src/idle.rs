@@ -36,7 +36,8 @@ impl Idle {
     /// Registers so many institutions and connects them to the first platform process.
     pub(crate) async fn connect(city: &City, platform_pid: u32, links: u32) -> io::Result<Idle> {
         let tenants = city.platform_cli(&["tenant", "list"], false).await?;
-        let tenant = tenants[0]["id"].as_str().or(tenants["tenants"][0]["id"].as_str()).unwrap_or_default().to_owned();
+        let tenant =
+            tenants[0]["tenant_id"].as_str().ok_or_else(|| io::Error::other("a city without a tenant"))?.to_owned();
         let url = city.platform_url().await?.replacen("http", "ws", 1) + "/link/v1";
         let turns = Arc::new(Semaphore::new(COMMANDS));
         let mut made = JoinSet::new();
