@@ -304,6 +304,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         links: Counted::new(Arc::clone(&links) as Arc<dyn Links>, Arc::clone(&metrics)),
         desk,
         tenants: Arc::clone(&tenants),
+        known: crate::journey::known::Known::default(),
     });
     let performer = errands::perform::Performer::new(Arc::clone(&ground));
     let records = Arc::new(Notify::new());

@@ -84,6 +84,7 @@ fn ground(world: &World, clock: Arc<dyn Clock>) -> Arc<Ground> {
         links: Hub::new(SigningKey::from_seed([1; 32])).0 as Arc<dyn Links>,
         desk: Arc::new(NoDesk),
         tenants: Arc::new(Tenants::default()),
+        known: platform::journey::known::Known::default(),
     })
 }
 

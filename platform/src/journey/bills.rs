@@ -7,14 +7,14 @@ use schema::link::Reply;
 use schema::mobile::BillView;
 use schema::personal::Personal as _;
 use schema::refusal::{Code, Fault, Refusal};
-use schema::seal::Lookup;
+use schema::seal::{Lookup, Sealed};
 
 use super::desk::{Command, What};
 use super::patient::{self, Bound, Found};
 use super::{Ground, Tenant, people, reply};
 use crate::domain::bill::{BillFacts, BillState};
 use crate::parties::words;
-use crate::store::{BillLine, BillRow, CallerKey, NewBill};
+use crate::store::{BillLine, BillRow, BindingRow, CallerKey, NewBill, Store};
 
 /// The purpose under which a bill's whole draft is sealed, and under which its content is recognised.
 const BILL: &str = "bill";
@@ -123,9 +123,10 @@ fn command(ground: &Ground, tenant: TenantId, what: What, key: CallerKey, trace_
 
 /// The bills a login may see: those of the people bound to it.
 pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<BillView>, Refusal> {
-    let bound = bound(ground, tenant, user).await?;
-    let patients: Vec<Lookup> = bound.iter().map(|person| person.certno).collect();
     let tenant_id = tenant.id;
+    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+    let bound = bound(tenant, &bindings)?;
+    let patients: Vec<Lookup> = bound.iter().map(|person| person.certno).collect();
     let rows = ground.read(move |store| store.bills_of(tenant_id, &patients, LIST_MAX)).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
@@ -138,24 +139,27 @@ pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Resu
 
 /// One bill with its lines. Refuses a bill of somebody not bound to this login as unknown.
 pub async fn one(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillView, Refusal> {
-    let row = own(ground, tenant, user, id).await?;
+    let (row, _) = own(ground, tenant, user, id).await?;
     view(ground, tenant, row, true).await
 }
 
-/// A bill of somebody bound to this login.
-pub async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillRow, Refusal> {
+/// A bill of somebody bound to this login, and the login's bindings.
+pub async fn own(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    id: BillId,
+) -> Result<(BillRow, Vec<BindingRow>), Refusal> {
     let tenant_id = tenant.id;
-    let row = ground.read(move |store| store.bill(tenant_id, id)).await?;
-    let bound = bound(ground, tenant, user).await?;
+    let read = move |store: &dyn Store| Ok((store.bill(tenant_id, id)?, store.bindings_of(tenant_id, user)?));
+    let (row, bindings) = ground.read(read).await?;
     match row {
-        Some(row) if is_of(tenant, &bound, &row)? => Ok(row),
+        Some(row) if is_of(tenant, &bound(tenant, &bindings)?, &row)? => Ok((row, bindings)),
         _ => Err(Refusal::new(Code::BillUnknown, "no such bill for this login")),
     }
 }
 
-async fn bound(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<Bound>, Refusal> {
-    let tenant_id = tenant.id;
-    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+fn bound(tenant: &Tenant, bindings: &[BindingRow]) -> Result<Vec<Bound>, Refusal> {
     bindings.iter().map(|row| Bound::of(tenant, row)).collect()
 }
 
@@ -165,20 +169,20 @@ fn is_of(tenant: &Tenant, bound: &[Bound], row: &BillRow) -> Result<bool, Refusa
     if bound.iter().all(|person| person.certno != *patient) {
         return Ok(false);
     }
-    let stated = draft(tenant, row)?.patient;
+    let stated = draft(tenant, &row.bill.sealed)?.patient;
     Ok(bound.iter().any(|person| person.is(patient, &stated)))
 }
 
 async fn view(ground: &Ground, tenant: &Tenant, row: BillRow, whole: bool) -> Result<BillView, Refusal> {
     let facts = &row.bill.facts;
-    let institution = ground.institution_as_known(tenant.id, &facts.institution).await?;
-    let lines = if whole { draft(tenant, &row)?.lines } else { Vec::new() };
+    let names = ground.names_of(tenant.id, &facts.institution).await?;
+    let lines = if whole { draft(tenant, &row.bill.sealed)?.lines } else { Vec::new() };
     let expired = facts.state == BillState::Open && ground.clock.now_us() >= facts.expires_at_us;
     Ok(BillView {
         id: facts.id,
         bill_no: facts.bill_no.clone(),
         fixmedins_code: facts.institution.to_string(),
-        fixmedins_name: institution.name,
+        fixmedins_name: names.name.clone(),
         kind: row.bill.kind,
         psn_name: row.bill.psn_name_masked.clone(),
         dept_name: row.bill.dept_name.clone(),
@@ -194,13 +198,7 @@ async fn view(ground: &Ground, tenant: &Tenant, row: BillRow, whole: bool) -> Re
 
 /// A bill as its institution stated it.
 pub async fn drafted(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<BillDraft, Refusal> {
-    draft(tenant, &known(ground, tenant, id).await?)
-}
-
-async fn known(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<BillRow, Refusal> {
-    let tenant_id = tenant.id;
-    let row = ground.read(move |store| store.bill(tenant_id, id)).await?;
-    row.ok_or_else(|| Refusal::new(Code::Internal, format!("bill {id} is missing")))
+    draft(tenant, &ground.stated(tenant.id, id).await?.sealed)
 }
 
 /// What names a bill's patient: taken out of every sentence its institution sends, before that is stored or shown.
@@ -211,7 +209,8 @@ pub struct Hush {
 impl Hush {
     /// For a bill of ours.
     pub async fn of(ground: &Ground, tenant: &Tenant, id: BillId) -> Result<Hush, Refusal> {
-        Hush::of_row(ground, tenant, &known(ground, tenant, id).await?).await
+        let stated = ground.stated(tenant.id, id).await?;
+        Hush::of_stated(ground, tenant, stated.patient, &stated.sealed).await
     }
 
     /// For a bill by its institution's number; of one that is not known, nobody is known.
@@ -223,14 +222,14 @@ impl Hush {
     ) -> Result<Hush, Refusal> {
         let (tenant_id, institution, bill_no) = (tenant.id, institution.clone(), bill_no.to_owned());
         match ground.read(move |store| store.bill_by_no(tenant_id, &institution, &bill_no)).await? {
-            Some(row) => Hush::of_row(ground, tenant, &row).await,
+            Some(row) => Hush::of_stated(ground, tenant, row.bill.patient, &row.bill.sealed).await,
             None => Ok(Hush { names: Vec::new() }),
         }
     }
 
-    async fn of_row(ground: &Ground, tenant: &Tenant, row: &BillRow) -> Result<Hush, Refusal> {
-        let Patient { psn_name, certno, visit_card_no, .. } = draft(tenant, row)?.patient;
-        let (tenant_id, document) = (tenant.id, row.bill.patient);
+    async fn of_stated(ground: &Ground, tenant: &Tenant, document: Lookup, sealed: &Sealed) -> Result<Hush, Refusal> {
+        let Patient { psn_name, certno, visit_card_no, .. } = draft(tenant, sealed)?.patient;
+        let tenant_id = tenant.id;
         // A bill may carry a visit card alone: whoever is bound to its person knows the name.
         let bindings = ground.read(move |store| store.bindings_of_document(tenant_id, &document)).await?;
         let bound = bindings.last().map(|binding| people::open_person(tenant, &binding.sealed)).transpose()?;
@@ -265,8 +264,8 @@ impl Hush {
     }
 }
 
-fn draft(tenant: &Tenant, row: &BillRow) -> Result<BillDraft, Refusal> {
+fn draft(tenant: &Tenant, sealed: &Sealed) -> Result<BillDraft, Refusal> {
     let damaged = |why: String| Refusal::new(Code::Internal, format!("a bill does not read back: {why}"));
-    let plain = tenant.vault.open(BILL, &row.bill.sealed).map_err(|error| damaged(error.to_string()))?;
+    let plain = tenant.vault.open(BILL, sealed).map_err(|error| damaged(error.to_string()))?;
     serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))
 }

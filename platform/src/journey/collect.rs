@@ -31,11 +31,11 @@ pub async fn prepay(job: &Job<'_>, out_trade_no: &str, amount: Fen, expires_at_u
         .vault
         .open_text(OPENID, &sealed)
         .map_err(|error| Refusal::new(Code::Internal, format!("an openid does not open: {error}")))?;
-    let institution = job.ground.institution_as_known(tenant, &job.order.bill.institution).await?;
+    let names = job.ground.names_of(tenant, &job.order.bill.institution).await?;
     let request = PrepayRequest {
         merchant: job.order.bill.merchant.clone(),
         out_trade_no: out_trade_no.to_owned(),
-        description: format!("{} 医疗费用", institution.name),
+        description: format!("{} 医疗费用", names.name),
         amount,
         expires_at_us,
         payer: Openid::new(openid),

@@ -14,7 +14,7 @@
 //! | [`people`] | login, binding | unbinding, loss |
 //!
 //! What they share: [`perform`] is the list of actions and brings each one's answer to the desk, [`job`] is what an
-//! action has at hand, [`view`] how payer and institution see an order, [`reply`] what an institution is answered.
+//! action has at hand, [`known`] what need not be read again, [`view`] how payer and institution see an order, [`reply`] what an institution is answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -38,6 +38,7 @@ pub mod code;
 pub mod collect;
 pub mod desk;
 pub mod job;
+pub mod known;
 pub mod open;
 pub mod patient;
 pub mod pay;
@@ -67,6 +68,8 @@ pub struct Ground {
     pub desk: Arc<dyn desk::Door>,
     /// Tenants and their parties.
     pub tenants: Arc<Tenants>,
+    /// What need not be read again.
+    pub known: known::Known,
 }
 
 /// One tenant's parties and keys.

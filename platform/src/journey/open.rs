@@ -23,13 +23,11 @@ pub async fn open(
     if let Some(first) = ground.first_answer(tenant.id, &key).await? {
         return Ok(first);
     }
-    let bill = bills::own(ground, tenant, user, ask.bill_id).await?;
+    let (bill, bindings) = bills::own(ground, tenant, user, ask.bill_id).await?;
     let institution = ground.institution(tenant.id, &bill.bill.facts.institution).await?;
     let insured = match ask.mode {
         Mode::CashOnly => None,
         Mode::Insured => {
-            let tenant_id = tenant.id;
-            let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
             let binding = bindings
                 .into_iter()
                 .filter(|binding| binding.certno == bill.bill.patient)

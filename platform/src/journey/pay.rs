@@ -1,6 +1,6 @@
 //! The payer authorises the split they saw: phone number, code and card (for cash only, a tap).
 
-use schema::ids::{ChannelUserId, EventId, OrderId};
+use schema::ids::{BindingId, ChannelUserId, EventId, OrderId};
 use schema::mobile::PayAsk;
 use schema::personal::{OneTimeCode, Phone};
 use schema::refusal::{Code, Fault, Refusal};
@@ -9,7 +9,7 @@ use schema::seal::Lookup;
 use super::desk::{Command, What};
 use super::{Ground, Tenant, code, open, people, view};
 use crate::domain::order::{Event, Order, State};
-use crate::store::CallerKey;
+use crate::store::{BindingRow, CallerKey};
 
 /// Authorises the split that was seen. Answers the order as decided, as JSON; money moves after that, by actions.
 ///
@@ -34,8 +34,8 @@ pub async fn pay(
     let offered = match &order.insured {
         None => None,
         Some(insured) => {
-            let offered = proof(ground, tenant, &order, ask).await?;
-            people::recheck(ground, tenant, insured.binding).await?;
+            let (offered, binding) = proof(ground, tenant, &order, insured.binding, ask).await?;
+            people::recheck(ground, tenant, binding).await?;
             Some(offered)
         }
     };
@@ -50,7 +50,14 @@ pub async fn pay(
     open::answered(ground.desk.ask(command).await)
 }
 
-async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) -> Result<Lookup, Refusal> {
+/// The code that was offered, hashed, and the binding whose phone and card were.
+async fn proof(
+    ground: &Ground,
+    tenant: &Tenant,
+    order: &Order,
+    binding: BindingId,
+    ask: &PayAsk,
+) -> Result<(Lookup, BindingRow), Refusal> {
     let (phone, digits, card) = match (&ask.phone, &ask.code, &ask.card_no) {
         (Some(phone), Some(code), Some(card)) => (phone, code, card),
         (phone, code, card) => {
@@ -66,7 +73,6 @@ async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) ->
         return Err(Refusal::new(Code::NotNow, format!("no payment in {}", order.state.place().word())));
     };
     let issued = issued.as_ref().ok_or_else(|| Refusal::new(Code::CodeNotSent, "no code for this price"))?;
-    let insured = order.insured.as_ref().ok_or_else(|| Refusal::new(Code::Internal, "no insured person"))?;
     // Every attempt counts, whichever part of it is wrong: the counter guards card and phone as well.
     let tries_key = format!("tries:{}:{}", order.id, String::from(issued.hash));
     let life_ms = ground.settings.deadlines.code_ms.saturating_mul(2);
@@ -77,7 +83,7 @@ async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) ->
     if tries.value > ground.settings.limits.code_tries {
         return Err(Refusal::new(Code::CodeTriedOut, format!("try {}", tries.value)));
     }
-    let binding = people::binding_row(ground, tenant.id, insured.binding).await?;
+    let binding = people::binding_row(ground, tenant.id, binding).await?;
     if binding.phone != Some(people::phone_lookup(tenant, phone)) {
         return Err(Refusal::new(Code::PhoneWrong, "not the phone fixed at binding"));
     }
@@ -88,7 +94,7 @@ async fn proof(ground: &Ground, tenant: &Tenant, order: &Order, ask: &PayAsk) ->
     if offered != issued.hash && belongs_elsewhere(ground, tenant, order, phone, digits).await? {
         return Err(Refusal::new(Code::CodeForeign, "the code of another order of this payer"));
     }
-    Ok(offered)
+    Ok((offered, binding))
 }
 
 /// Whether the digits are the live code of another order of the same payer, which deserves a sentence of its own.

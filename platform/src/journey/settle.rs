@@ -101,13 +101,14 @@ fn undone(at: UndoneAt) -> Undone {
 }
 
 async fn inputs(job: &Job<'_>) -> Result<(OnBehalf, SettleInputs), Refusal> {
-    let institution = job.ground.institution_as_known(job.tenant.id, &job.order.bill.institution).await?;
+    let code = &job.order.bill.institution;
+    let names = job.ground.names_of(job.tenant.id, code).await?;
     let sealed = job.order.price.as_ref().and_then(|price| price.inputs.as_ref());
     let sealed = sealed.ok_or_else(|| Refusal::new(Code::Internal, "an insurance leg without 2207's inputs"))?;
     let damaged = |what: String| Refusal::new(Code::Internal, format!("2207's inputs do not read back: {what}"));
     let plain = job.tenant.vault.open(SETTLE_INPUTS, &sealed.sealed).map_err(|error| damaged(error.to_string()))?;
     let inputs = serde_json::from_slice(&plain).map_err(|error| damaged(error.to_string()))?;
-    let on_behalf = OnBehalf { code: institution.code.to_string(), name: institution.name, area: institution.area };
+    let on_behalf = OnBehalf { code: code.to_string(), name: names.name.clone(), area: names.area.clone() };
     Ok((on_behalf, inputs))
 }
 

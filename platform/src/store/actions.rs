@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{ActionId, OrderId, ProcessId, TenantId};
 
-use super::batch::{all, any, batched};
+use super::batch::{Writer, all, any, batched, write};
 use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{action, lease, orders};
 use super::values::{Id, from_doc, to_doc};
@@ -85,14 +85,14 @@ impl<'a> Lot<'a> {
     }
 
     /// Closes and postpones; one that is closed, or not there: moved.
-    pub(super) fn claim(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.close, conn)?;
-        all(&self.postpone, conn)
+    pub(super) fn claim<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.close, to)?;
+        all(&self.postpone, to)
     }
 
     /// Writes the new ones; the number of a bureau message was used before: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.new, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.new, to)
     }
 }
 
@@ -154,7 +154,7 @@ fn start(tx: &mut Tx<'_>, me: ProcessId, found: Vec<Stored>) -> Result<Vec<DueAc
     }
     let rows: Vec<Start> =
         found.iter().map(|row| Start { tenant: row.tenant, id: row.id, process: me.into() }).collect();
-    any(&rows, tx)?;
+    write(tx, |to| any(&rows, to))?;
     let institutions = institutions(tx, &found)?;
     Ok(named(me, found, &institutions))
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Binary, Nullable, Text};
 use schema::ids::{OrderId, TenantId};
 
-use super::batch::{all, batched};
+use super::batch::{Writer, all, batched, write};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::first_answer;
 use super::values::{Bytes, Hash, Id};
@@ -42,8 +42,8 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it; a key that has an answer: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.0, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.0, to)
     }
 }
 
@@ -51,7 +51,7 @@ impl<'a> Lot<'a> {
 pub(super) fn keep(conn: &mut Conn, tenant: TenantId, key: &CallerKey, response: &[u8]) -> Result<bool, StoreError> {
     let mut lot = Lot::default();
     lot.answer(tenant, key, None, response);
-    match lot.write(conn) {
+    match write(conn, |to| lot.write(to)) {
         Ok(()) => Ok(true),
         Err(NotWritten::Moved) => Ok(false),
         Err(NotWritten::Failed(error)) => Err(error),

@@ -13,7 +13,7 @@ use diesel::sql_types::{BigInt, Binary, Integer, Text};
 use schema::ids::TenantId;
 use schema::money::{Fen, Overflow};
 
-use super::batch::{all, batched};
+use super::batch::{all, batched, write};
 use super::conn::{Conn, NotWritten, Tx, on};
 use super::tables::{balance, posting};
 use super::values::{Id, parsed};
@@ -94,8 +94,10 @@ pub(super) fn roll_up(tx: &mut Tx<'_>, most: u32) -> Result<usize, NotWritten> {
         .iter()
         .map(|row| Mark { tenant: row.tenant, order_id: row.order_id, version: row.version, line: row.line })
         .collect();
-    all(&marks, tx)?;
-    all(&adds, tx)?;
+    write(tx, |to| {
+        all(&marks, to)?;
+        all(&adds, to)
+    })?;
     Ok(found.len())
 }
 

@@ -2,10 +2,19 @@
 //!
 //! Diesel prepares inserts of several rows, and every update, anew each time; on the hot path that costs more than the
 //! statement itself. So each is one text over a source of rows `c`: one row of parameters on SQLite, where a call costs
-//! nothing and the statement runs once a row; one array a column (`unnest`) on PostgreSQL, where a batch of any length is
-//! one round trip.
+//! nothing and the statement runs once a row; one array a column (`unnest`) on PostgreSQL.
+//!
+//! On PostgreSQL a round trip costs as much as the rows. So what a [`Writer`] is given is kept, and goes to the server as
+//! one statement with a `WITH` part for each, whatever the number of tables and rows. The parts share one snapshot: none
+//! sees what another writes, and no two of them may write the same row. The server checks what refers to what at the
+//! statement's end.
 
-use diesel::sql_types::{BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
+use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
+
+use super::conn::{Conn, NotWritten};
 
 /// How PostgreSQL is told what an array of this SQL type is.
 pub(super) trait PgArray {
@@ -35,21 +44,124 @@ arrays!(
 
 /// Rows of one statement.
 pub(super) trait Rows: Sized {
-    /// Runs the statement for every row; how many rows of the table it touched.
-    fn run(rows: &[Self], conn: &mut super::conn::Conn) -> diesel::QueryResult<usize>;
+    /// Runs the statement once a row; how many rows of the table it touched.
+    fn each(rows: &[Self], conn: &mut SqliteConnection) -> QueryResult<usize>;
+    /// The statement over all rows.
+    fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r>;
+}
+
+/// Where rows are written.
+pub(super) enum Writer<'c, 'r> {
+    /// Now, one by one.
+    Each(&'c mut SqliteConnection),
+    /// All together, once everything is there.
+    Together(Together<'r>),
+}
+
+/// Parts of one statement, in the order in which they are run.
+#[derive(Default)]
+pub(super) struct Together<'r>(Vec<Part<'r>>);
+
+struct Part<'r> {
+    statement: Box<dyn QueryFragment<Pg> + 'r>,
+    /// How many rows of the table it must touch.
+    must_touch: Option<usize>,
+}
+
+/// Writes whatever `work` gives to its writer; moved if a row was not touched that must be.
+pub(super) fn write<'r>(
+    conn: &mut Conn,
+    work: impl FnOnce(&mut Writer<'_, 'r>) -> Result<(), NotWritten>,
+) -> Result<(), NotWritten> {
+    match conn {
+        Conn::Sqlite(conn) => work(&mut Writer::Each(conn)),
+        Conn::Postgres(conn) => {
+            let mut writer = Writer::Together(Together::default());
+            work(&mut writer)?;
+            match writer {
+                Writer::Together(together) => together.run(conn),
+                Writer::Each(_) => Ok(()),
+            }
+        }
+    }
+}
+
+impl Writer<'_, '_> {
+    fn give<'r, R: Rows>(to: &mut Writer<'_, 'r>, rows: &'r [R], must_touch: Option<usize>) -> Result<(), NotWritten> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match to {
+            Writer::Each(conn) => {
+                let touched = R::each(rows, conn)?;
+                if must_touch.is_none_or(|must| must == touched) { Ok(()) } else { Err(NotWritten::Moved) }
+            }
+            Writer::Together(together) => {
+                together.0.push(Part { statement: R::together(rows), must_touch });
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Runs the statement for every row, and says moved if any row was not touched.
-pub(super) fn all<R: Rows>(rows: &[R], conn: &mut super::conn::Conn) -> Result<(), super::conn::NotWritten> {
-    if rows.is_empty() || R::run(rows, conn)? == rows.len() { Ok(()) } else { Err(super::conn::NotWritten::Moved) }
+pub(super) fn all<'r, R: Rows>(rows: &'r [R], to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+    Writer::give(to, rows, Some(rows.len()))
 }
 
 /// Runs the statement for every row; rows that are known, or gone, stay as they are.
-pub(super) fn any<R: Rows>(rows: &[R], conn: &mut super::conn::Conn) -> Result<(), super::conn::NotWritten> {
-    if !rows.is_empty() {
-        R::run(rows, conn)?;
+pub(super) fn any<'r, R: Rows>(rows: &'r [R], to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+    Writer::give(to, rows, None)
+}
+
+impl Together<'_> {
+    fn run(self, conn: &mut PgConnection) -> Result<(), NotWritten> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let must_touch: Vec<Option<usize>> = self.0.iter().map(|part| part.must_touch).collect();
+        let touched: Vec<i64> = self.get_result(conn)?;
+        let as_wanted = must_touch
+            .into_iter()
+            .zip(touched)
+            .all(|(must, touched)| must.is_none_or(|must| i64::try_from(must) == Ok(touched)));
+        if as_wanted { Ok(()) } else { Err(NotWritten::Moved) }
     }
-    Ok(())
+}
+
+/// Not static: which parts there are is different from batch to batch, so the text itself is what is prepared under.
+impl QueryId for Together<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Together<'_> {
+    type SqlType = Array<BigInt>;
+}
+
+impl RunQueryDsl<PgConnection> for Together<'_> {}
+
+impl QueryFragment<Pg> for Together<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut before = "WITH w";
+        for (at, part) in self.0.iter().enumerate() {
+            out.push_sql(before);
+            out.push_sql(&at.to_string());
+            out.push_sql(" AS (");
+            part.statement.walk_ast(out.reborrow())?;
+            out.push_sql(" RETURNING 1)");
+            before = ", w";
+        }
+        // Counted in the parts' order, so that rows are locked in one order by every process.
+        let mut before = " SELECT ARRAY[(SELECT count(*) FROM w";
+        for at in 0..self.0.len() {
+            out.push_sql(before);
+            out.push_sql(&at.to_string());
+            before = "), (SELECT count(*) FROM w";
+        }
+        out.push_sql(")]");
+        Ok(())
+    }
 }
 
 /// Defines the rows of a statement and the statement: `inserts "table" { columns } "what follows"`, or
@@ -105,12 +217,10 @@ macro_rules! batched {
             use diesel::query_builder::{AstPass, QueryFragment, QueryId};
             use diesel::sql_types::Array;
             use diesel::sqlite::Sqlite;
-            use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
+            use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
             use $crate::store::batch::{PgArray, Rows};
-            use $crate::store::conn::Conn;
 
             pub(super) struct OneRow;
-            pub(super) struct Arrays;
 
             impl $(<$life>)? QueryId for $name $(<$life>)? {
                 type QueryId = OneRow;
@@ -142,11 +252,6 @@ macro_rules! batched {
                 $($field: Vec<&'r $rust>,)*
             }
 
-            impl<'r $(, $life)?> QueryId for Columns<'r $(, $life)?> {
-                type QueryId = Arrays;
-                const HAS_STATIC_QUERY_ID: bool = true;
-            }
-
             impl<'r $(, $life)?> QueryFragment<Pg> for Columns<'r $(, $life)?> {
                 fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
                     ($before)(&mut |text| out.push_sql(text));
@@ -172,23 +277,17 @@ macro_rules! batched {
                 }
             }
 
-            impl<'r $(, $life)?> RunQueryDsl<PgConnection> for Columns<'r $(, $life)?> {}
-
             impl $(<$life>)? Rows for $name $(<$life>)? {
-                fn run(rows: &[Self], conn: &mut Conn) -> QueryResult<usize> {
-                    match conn {
-                        Conn::Sqlite(conn) => {
-                            let mut touched = 0;
-                            for row in rows {
-                                touched += row.execute(conn)?;
-                            }
-                            Ok(touched)
-                        }
-                        Conn::Postgres(conn) => {
-                            let columns = Columns { $($field: rows.iter().map(|row| &row.$field).collect(),)* };
-                            columns.execute(conn)
-                        }
+                fn each(rows: &[Self], conn: &mut SqliteConnection) -> QueryResult<usize> {
+                    let mut touched = 0;
+                    for row in rows {
+                        touched += row.execute(conn)?;
                     }
+                    Ok(touched)
+                }
+
+                fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r> {
+                    Box::new(Columns { $($field: rows.iter().map(|row| &row.$field).collect(),)* })
                 }
             }
         };

@@ -9,7 +9,7 @@ use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
 use schema::money::{Fen, Price6, Qty4};
 use schema::seal::{Lookup, Sealed};
 
-use super::batch::{all, batched};
+use super::batch::{Writer, all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{bill, bill_line};
 use super::values::{Bytes, Hash, Id, from_word, parsed, to_word};
@@ -40,7 +40,7 @@ batched! {
         atddr_no: &'a str as Text,
         issued_at_us: i64 as BigInt,
         sealed: &'a [u8] as Binary,
-    } "ON CONFLICT DO NOTHING"
+    } ""
 }
 
 batched! {
@@ -147,15 +147,11 @@ impl<'a> Lot<'a> {
         });
     }
 
-    /// Writes new bills; one with the same id or institution's number was there before: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.new, conn)?;
-        all(&self.lines, conn)
-    }
-
-    /// Moves bills on; one that is no longer what was seen: moved.
-    pub(super) fn claim(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.moves, conn)
+    /// Writes it. Moved: a new bill whose id or number was there before, or one that is no longer what was seen.
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.moves, to)?;
+        all(&self.new, to)?;
+        all(&self.lines, to)
     }
 }
 
@@ -175,7 +171,7 @@ impl From<&BillFacts> for Seen {
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = bill)]
-struct StoredFacts {
+pub(super) struct StoredFacts {
     id: Id,
     institution: String,
     bill_no: String,
@@ -187,7 +183,7 @@ struct StoredFacts {
 }
 
 impl StoredFacts {
-    fn read(self) -> Result<StoredBill, StoreError> {
+    pub(super) fn read(self) -> Result<StoredBill, StoreError> {
         let state = BillState::parse(&self.state).ok_or(());
         Ok(StoredBill {
             facts: BillFacts {

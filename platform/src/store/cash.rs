@@ -6,7 +6,7 @@ use schema::ids::{OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::{Lookup, Sealed};
 
-use super::batch::{any, batched};
+use super::batch::{Writer, any, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{cash_leg, prepay};
 use super::values::{Hash, Id};
@@ -94,9 +94,9 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        any(&self.asks, conn)?;
-        any(&self.came, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        any(&self.asks, to)?;
+        any(&self.came, to)
     }
 }
 

@@ -79,6 +79,13 @@ pub(super) struct Tx<'a> {
     open: bool,
 }
 
+fn begin(conn: &Conn) -> &'static str {
+    match conn {
+        Conn::Sqlite(_) => "BEGIN IMMEDIATE",
+        Conn::Postgres(_) => "BEGIN",
+    }
+}
+
 /// How a commit failed.
 pub(super) enum NotCommitted {
     /// Nothing of it is there.
@@ -101,11 +108,7 @@ impl<'a> Tx<'a> {
     /// SQLite: takes the write lock at once, so that nothing read inside can change before the commit. PostgreSQL: READ
     /// COMMITTED, where every write is guarded by what it was decided upon.
     pub(super) fn begin(conn: &'a mut Conn) -> Result<Tx<'a>, StoreError> {
-        let begin = match conn {
-            Conn::Sqlite(_) => "BEGIN IMMEDIATE",
-            Conn::Postgres(_) => "BEGIN",
-        };
-        conn.run(begin)?;
+        conn.run(begin(conn))?;
         Ok(Tx { conn, open: true })
     }
 
@@ -124,34 +127,32 @@ impl<'a> Tx<'a> {
         self.commit_by("COMMIT")
     }
 
-    /// Runs `work` under a savepoint and makes everything durable in the same round trip as the savepoint's end.
-    /// If the work has moved, the savepoint is undone and the transaction comes back, still open.
+    /// Runs `work` and makes everything durable. If the work has moved, nothing of it is there, and a transaction as it
+    /// was when it began comes back.
     pub(super) fn commit_after(
-        mut self,
+        self,
         work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>,
     ) -> Result<Result<(), Tx<'a>>, NotCommitted> {
-        match self.attempt(work).map_err(NotCommitted::Refused)? {
-            true => self.commit_by("RELEASE changes; COMMIT").map(Ok),
-            false => Ok(Err(self)),
+        match work(self.conn) {
+            Ok(()) => self.commit().map(Ok),
+            Err(NotWritten::Moved) => self.again().map_err(NotCommitted::Refused).map(Err),
+            Err(NotWritten::Failed(error)) => Err(NotCommitted::Refused(error)),
         }
+    }
+
+    fn again(self) -> Result<Tx<'a>, StoreError> {
+        let again = format!("ROLLBACK; {}", begin(self.conn));
+        self.conn.run(&again)?;
+        Ok(self)
     }
 
     /// Runs `work` under a savepoint: `false` if it moved, and then nothing of it is there.
     pub(super) fn piece(&mut self, work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>) -> Result<bool, StoreError> {
-        let done = self.attempt(work)?;
-        if done {
-            self.conn.run("RELEASE changes")?;
-        }
-        Ok(done)
-    }
-
-    /// Leaves the savepoint standing where the work is done.
-    fn attempt(&mut self, work: impl FnOnce(&mut Conn) -> Result<(), NotWritten>) -> Result<bool, StoreError> {
-        self.conn.run("SAVEPOINT changes")?;
+        self.conn.run("SAVEPOINT piece")?;
         match work(self.conn) {
-            Ok(()) => Ok(true),
+            Ok(()) => self.conn.run("RELEASE piece").map(|()| true).map_err(StoreError::from),
             Err(NotWritten::Moved) => {
-                self.conn.run("ROLLBACK TO changes; RELEASE changes")?;
+                self.conn.run("ROLLBACK TO piece; RELEASE piece")?;
                 Ok(false)
             }
             Err(NotWritten::Failed(error)) => Err(error),

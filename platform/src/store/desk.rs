@@ -1,8 +1,8 @@
 //! One commit for a whole batch: load, decide once, write what every change brings.
 //!
-//! Rows are gathered table by table ([`Lot`]) and written with one statement a table ([`super::batch`]), what can
-//! conflict first. What a change was decided upon may have moved by then: by another change of the same batch, and on
-//! PostgreSQL by another process. Both end as [`Written::Moved`]:
+//! Rows are gathered table by table ([`Lot`]) and written together ([`super::batch`]), what can conflict first. What a
+//! change was decided upon may have moved by then: by another change of the same batch, and on PostgreSQL by another
+//! process. Both end as [`Written::Moved`]:
 //!
 //! | what moved | how it is noticed |
 //! | --- | --- |
@@ -23,8 +23,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::bills::Seen;
 use super::conn::{Conn, NotCommitted, NotWritten, Tx};
+use super::load::{distinct, load};
 use super::{
-    Change, Commit, Decide, Loaded, OrderWrite, StoreError, Subject, Want, Written, actions, answers, bills, cash,
+    Change, Commit, Decide, Loaded, OrderWrite, StoreError, Want, Written, actions, answers, batch, bills, cash,
     ledger, legs, orders, people, records, refunds, settlements,
 };
 use crate::domain::order::{Authorisation, Order, Place};
@@ -91,119 +92,13 @@ fn write_all(tx: Tx<'_>, pending: &[Pending<'_>], written: &mut [Written]) -> Re
     tx.commit()
 }
 
-// ——— loading ———
-
-fn load(conn: &mut Conn, wants: &[Want]) -> Result<Vec<Loaded>, StoreError> {
-    let mut loaded = vec![Loaded::default(); wants.len()];
-    let tenants: HashSet<TenantId> = wants.iter().map(|want| want.tenant).collect();
-    for tenant in tenants {
-        let mut of_tenant: Vec<(&Want, &mut Loaded)> =
-            wants.iter().zip(&mut loaded).filter(|(want, _)| want.tenant == tenant).collect();
-        load_tenant(conn, tenant, &mut of_tenant)?;
-    }
-    Ok(loaded)
-}
-
-/// One query a table for the whole batch, each only if somebody wants it.
-fn load_tenant(conn: &mut Conn, tenant: TenantId, wants: &mut [(&Want, &mut Loaded)]) -> Result<(), StoreError> {
-    let named = wants.iter().filter_map(|(want, _)| match &want.subject {
-        Subject::Order(id) => Some(*id),
-        _ => None,
-    });
-    let orders = distinct(named, |ids| orders::many(conn, tenant, ids))?;
-    let bill_ids = wants.iter().filter_map(|(want, _)| match &want.subject {
-        Subject::Order(id) => orders.get(id).map(|(order, _)| order.bill.id),
-        Subject::Bill(id) => Some(*id),
-        _ => None,
-    });
-    let bills = distinct(bill_ids, |ids| bills::facts(conn, tenant, ids))?;
-    let numbers = wants.iter().filter_map(|(want, _)| match &want.subject {
-        Subject::BillNo(institution, bill_no) => Some((institution, bill_no.as_str())),
-        _ => None,
-    });
-    let numbered = distinct(numbers, |numbers| bills::facts_by_no(conn, tenant, numbers))?;
-    for (want, loaded) in wants.iter_mut() {
-        match &want.subject {
-            Subject::Order(id) => {
-                set_order(loaded, orders.get(id));
-                loaded.bill = loaded.order.as_ref().and_then(|order| bills.get(&order.bill.id).cloned());
-            }
-            Subject::Bill(id) => loaded.bill = bills.get(id).cloned(),
-            Subject::BillNo(institution, bill_no) => {
-                loaded.bill = numbered.get(&(institution.clone(), bill_no.clone())).cloned();
-            }
-            Subject::Nothing => {}
-        }
-    }
-    let holder = |loaded: &Loaded| match loaded.order {
-        None => loaded.bill.as_ref().and_then(|bill| bill.facts.order),
-        Some(_) => None,
-    };
-    let holders =
-        distinct(wants.iter().filter_map(|(_, loaded)| holder(loaded)), |ids| orders::many(conn, tenant, ids))?;
-    for (_, loaded) in wants.iter_mut() {
-        if let Some(holder) = holder(loaded) {
-            set_order(loaded, holders.get(&holder));
-        }
-    }
-    load_around(conn, tenant, wants)
-}
-
-/// What stands around the orders that were found.
-fn load_around(conn: &mut Conn, tenant: TenantId, wants: &mut [(&Want, &mut Loaded)]) -> Result<(), StoreError> {
-    let orders = wants.iter().filter_map(|(_, loaded)| loaded.order.as_ref().map(|order| order.id));
-    let refunds = distinct(orders, |ids| refunds::of_many(conn, tenant, ids))?;
-    let insured = |loaded: &Loaded| loaded.order.as_ref().and_then(|order| order.insured.clone());
-    let binding = |want: &Want, loaded: &Loaded| want.binding.or(insured(loaded).map(|insured| insured.binding));
-    let bindings = wants.iter().filter_map(|(want, loaded)| binding(want, loaded));
-    let bindings = distinct(bindings, |ids| people::binding_facts(conn, tenant, ids))?;
-    for (want, loaded) in wants.iter_mut() {
-        loaded.refunds = loaded.order.as_ref().and_then(|order| refunds.get(&order.id).cloned()).unwrap_or_default();
-        loaded.binding = binding(want, loaded).and_then(|id| bindings.get(&id).cloned());
-    }
-    // An order that is about to be opened is about the person of the binding that was named.
-    let person = |loaded: &Loaded| {
-        insured(loaded).map(|insured| insured.person).or(loaded.binding.as_ref().map(|binding| binding.person))
-    };
-    let persons = wants.iter().filter_map(|(_, loaded)| person(loaded));
-    let held = distinct(persons, |persons| orders::persons_held_by(conn, tenant, persons))?;
-    let answered = wants.iter().filter_map(|(want, _)| want.answers);
-    let open = distinct(answered, |ids| actions::open(conn, tenant, ids))?;
-    let keys = wants.iter().filter_map(|(want, _)| want.key.as_ref());
-    let answers = distinct(keys, |keys| answers::many(conn, tenant, keys))?;
-    for (want, loaded) in wants.iter_mut() {
-        loaded.person_held_by = person(loaded).and_then(|person| held.get(&person).copied());
-        loaded.action_open = want.answers.map(|action| open.contains(&action));
-        let key = want.key.as_ref().map(|key| (key.caller.clone(), key.key.clone()));
-        loaded.first_answer = key.and_then(|key| answers.get(&key).cloned());
-    }
-    Ok(())
-}
-
-/// Asks for what is wanted, in one order for every process, and not at all for nothing.
-fn distinct<K: Ord, T: Default>(
-    wanted: impl Iterator<Item = K>,
-    ask: impl FnOnce(&[K]) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    let mut wanted: Vec<K> = wanted.collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    if wanted.is_empty() { Ok(T::default()) } else { ask(&wanted) }
-}
-
-fn set_order(loaded: &mut Loaded, found: Option<&(Order, Option<String>)>) {
-    if let Some((order, trace_id)) = found {
-        loaded.order = Some(order.clone());
-        loaded.trace_id = trace_id.clone();
-    }
-}
-
 /// What is kept of the loaded rows while the decisions are made: guards, and what tells new from known.
 struct Basis {
     bill: Option<Seen>,
     authorisation: Option<Authorisation>,
     settling: Option<String>,
     cash_was_taken: bool,
+    person_held_by: Option<OrderId>,
 }
 
 impl Basis {
@@ -214,6 +109,7 @@ impl Basis {
             authorisation: order.and_then(|order| order.authorisation.clone()),
             settling: order.and_then(|order| settlements::sending(&order.state).map(str::to_owned)),
             cash_was_taken: order.is_some_and(|order| order.state.taken().is_some()),
+            person_held_by: loaded.person_held_by,
         }
     }
 }
@@ -251,19 +147,20 @@ fn write(conn: &mut Conn, changes: &[Pending<'_>]) -> Result<(), NotWritten> {
     for pending in changes {
         lot.gather(pending, &around)?;
     }
-    lot.bills.write(conn)?;
-    lot.orders.write(conn)?;
     lot.bindings.hold(conn)?;
-    lot.bills.claim(conn)?;
-    lot.actions.claim(conn)?;
-    lot.answers.write(conn)?;
-    lot.records.write(conn)?;
-    lot.refunds.write(conn)?;
-    lot.settlements.write(conn)?;
-    lot.cash.write(conn)?;
-    lot.legs.write(conn)?;
-    lot.postings.write(conn)?;
-    lot.actions.write(conn)
+    batch::write(conn, |to| {
+        lot.orders.write(to)?;
+        lot.bills.write(to)?;
+        lot.actions.claim(to)?;
+        lot.answers.write(to)?;
+        lot.records.write(to)?;
+        lot.refunds.write(to)?;
+        lot.settlements.write(to)?;
+        lot.cash.write(to)?;
+        lot.legs.write(to)?;
+        lot.postings.write(to)?;
+        lot.actions.write(to)
+    })
 }
 
 /// What has to be looked up before rows can be gathered, and hardly ever has.
@@ -317,7 +214,9 @@ impl<'a> Lot<'a> {
             let seen = seen.ok_or(NotWritten::Moved)?;
             self.bills.change(tenant, seen, state.unwrap_or(seen.state), order);
         }
-        if let Some((person, order, takes)) = &change.person {
+        if let Some((person, order, takes)) = &change.person
+            && !(*takes && basis.person_held_by == Some(*order))
+        {
             self.orders.person(tenant, person, *order, *takes);
         }
         if let Some((binding, epoch)) = change.binding {

@@ -8,7 +8,7 @@ use schema::ids::{BillId, EventId, InstitutionCode, OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::Lookup;
 
-use super::batch::{all, batched};
+use super::batch::{Writer, all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::posting;
 use super::values::{Id, parsed};
@@ -55,8 +55,8 @@ impl Lot {
     }
 
     /// Writes it.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.0, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.0, to)
     }
 }
 

@@ -9,7 +9,7 @@ use schema::ids::{OrderId, TenantId};
 use schema::money::{Fen, Price6, Ratio4};
 
 use super::StoreError;
-use super::batch::{all, batched};
+use super::batch::{Writer, all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::price_line;
 use super::values::{Hash, Id, to_word};
@@ -114,9 +114,9 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.price_lines, conn)?;
-        all(&self.authorisations, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.price_lines, to)?;
+        all(&self.authorisations, to)
     }
 }
 

@@ -43,6 +43,7 @@ mod duties;
 mod institutions;
 mod ledger;
 mod legs;
+mod load;
 mod orders;
 mod people;
 mod records;

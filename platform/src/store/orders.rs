@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, OrderId, TenantId};
 use schema::seal::Lookup;
 
-use super::batch::{all, any, batched};
+use super::batch::{Writer, all, any, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{open_order, orders, person_claim};
 use super::values::{Hash, Id, from_doc, to_doc};
@@ -184,27 +184,13 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it; moved if an order is at another version, or another order holds a bill or a person.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.advance, conn)?;
-        all(&self.new, conn)?;
-        any(&self.leave_bill, conn)?;
-        all(&self.take_bill, conn)?;
-        any(&self.leave_person, conn)?;
-        match all(&self.take_person, conn) {
-            Err(NotWritten::Moved) => self.persons_are_ours(conn),
-            written => written,
-        }
-    }
-
-    /// Someone was held already: by the very order that takes them is as good.
-    fn persons_are_ours(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        for TakePerson { tenant, person, order_id } in &self.take_person {
-            let held = persons_held_by(conn, (*tenant).into(), &[(*person).into()])?;
-            if held.get(&(*person).into()) != Some(&(*order_id).into()) {
-                return Err(NotWritten::Moved);
-            }
-        }
-        Ok(())
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.advance, to)?;
+        all(&self.new, to)?;
+        any(&self.leave_bill, to)?;
+        all(&self.take_bill, to)?;
+        any(&self.leave_person, to)?;
+        all(&self.take_person, to)
     }
 }
 

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{EventId, OrderId, TenantId};
 
-use super::batch::{all, any, batched};
+use super::batch::{Writer, all, any, batched, write};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{history, record};
 use super::values::{Bytes, Id, from_doc, to_doc};
@@ -70,9 +70,9 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it; an event that was written before: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.history, conn)?;
-        all(&self.records, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.history, to)?;
+        all(&self.records, to)
     }
 }
 
@@ -176,7 +176,7 @@ pub(super) fn mark_published(conn: &mut Conn, records: &[(TenantId, OrderId, i64
             sequence: *sequence,
         })
         .collect();
-    any(&rows, conn)
+    write(conn, |to| any(&rows, to))
 }
 
 /// How many records each order of an id range has, and the highest number among them.

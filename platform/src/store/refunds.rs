@@ -7,7 +7,7 @@ use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use schema::ids::{InstitutionCode, OrderId, RefundId, TenantId};
 
 use super::StoreError;
-use super::batch::{all, batched};
+use super::batch::{Writer, all, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::refund;
 use super::values::{Id, from_doc, to_doc, to_word};
@@ -58,8 +58,8 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it; an institution's number that belongs to another refund: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.0, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.0, to)
     }
 }
 

@@ -11,7 +11,7 @@ use schema::money::Fen;
 use schema::seal::Sealed;
 use schema::split::Split;
 
-use super::batch::{all, any, batched};
+use super::batch::{Writer, all, any, batched};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{
     settlement, settlement_amount, settlement_fund, settlement_input, settlement_text, settlement_undo,
@@ -229,13 +229,13 @@ impl<'a> Lot<'a> {
     }
 
     /// Writes it; the number of a 2207 was used before, or a settlement has become known meanwhile: moved.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), NotWritten> {
-        all(&self.inputs, conn)?;
-        all(&self.settlements, conn)?;
-        all(&self.amounts, conn)?;
-        all(&self.texts, conn)?;
-        all(&self.funds, conn)?;
-        any(&self.undos, conn)
+    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.inputs, to)?;
+        all(&self.settlements, to)?;
+        all(&self.amounts, to)?;
+        all(&self.texts, to)?;
+        all(&self.funds, to)?;
+        any(&self.undos, to)
     }
 }
 

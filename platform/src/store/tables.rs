@@ -447,5 +447,5 @@ diesel::table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(action, lease, orders);
+diesel::allow_tables_to_appear_in_same_query!(action, bill, binding, lease, orders, person_claim, refund);
 diesel::allow_tables_to_appear_in_same_query!(settlement, settlement_undo);

@@ -261,6 +261,7 @@ impl World {
             links: Counted::new(Arc::clone(&links) as Arc<dyn Links>, Arc::clone(&metrics)),
             desk: desk.expect("a thread"),
             tenants,
+            known: platform::journey::known::Known::default(),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let counted = Arc::clone(&metrics);

@@ -178,6 +178,7 @@ impl Process {
             links: Arc::clone(&world.outside) as Arc<dyn platform::parties::link::Links>,
             desk: Arc::clone(&door) as Arc<dyn Door>,
             tenants,
+            known: platform::journey::known::Known::default(),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let records = Arc::new(Notify::new());

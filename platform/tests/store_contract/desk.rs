@@ -120,11 +120,11 @@ pub(crate) fn an_insured_person_is_held_by_one_order_at_a_time(engine: &dyn Engi
     assert_eq!(world.look(both[1].clone()).person_held_by, Some(one.id));
     assert_eq!(world.order(two.id).state.place().word(), "priced");
 
-    // The claim is the order's own however often it is taken, and nobody else can give it up.
-    let (person, again) = (world.binding.person, Written::Done);
+    // The claim is the order's own however often it is taken by one that knows, and nobody else can give it up.
+    let person = world.binding.person;
     let take = |order| Change { person: Some((person, order, true)), ..Change::default() };
     let leave = |order| Change { person: Some((person, order, false)), ..Change::default() };
-    assert_eq!(world.commit_one(take(one.id)), again);
+    assert_eq!(world.commit(&both[..1], vec![Some(take(one.id))]), vec![Written::Done]);
     assert_eq!(world.commit_one(leave(two.id)), Written::Done);
     assert_eq!(world.commit_one(take(two.id)), Written::Moved);
     assert_eq!(world.commit_one(leave(one.id)), Written::Done);

@@ -132,8 +132,8 @@ pub(in crate::http) async fn cancel(
 )]
 pub(in crate::http) async fn receipt(shared: Data<Shared>, caller: Caller, path: Path<String>) -> Answer {
     let order = own(&shared, &caller, &path).await?;
-    let institution = shared.ground.institution_as_known(caller.tenant.id, &order.bill.institution).await?;
-    ok(&receipt_of(&order, institution.name)?)
+    let names = shared.ground.names_of(caller.tenant.id, &order.bill.institution).await?;
+    ok(&receipt_of(&order, names.name.clone())?)
 }
 
 async fn own(shared: &Shared, caller: &Caller, path: &str) -> Result<Order, Refusal> {
@@ -144,8 +144,7 @@ async fn own(shared: &Shared, caller: &Caller, path: &str) -> Result<Order, Refu
 async fn beside(ground: &Ground, tenant: &Tenant, order: &Order) -> Result<view::Beside, Refusal> {
     let mut beside = view::Beside::default();
     if let Some(price) = &order.price {
-        let (tenant, id, number) = (tenant.id, order.id, price.number);
-        beside.lines = ground.read(move |store| store.price_lines(tenant, id, number)).await?;
+        beside.lines = ground.price_lines(tenant.id, order.id, price.number).await?.to_vec();
     }
     match (&order.state, &order.insured) {
         (State::Priced { .. }, Some(insured)) => {

@@ -7,8 +7,8 @@ use schema::refusal::{Code, Fault, Refusal};
 
 use super::loss::{lose_orders, lost_at_bureau, moved, refuse_lost_card};
 use super::{
-    BoundPerson, CERTNO, PHONE, PSN_NO, binding_row, card_lookup, json, open_person, own_binding, person_lookup,
-    phone_lookup, seal_person, view,
+    BoundPerson, CERTNO, PHONE, PSN_NO, card_lookup, json, open_person, own_binding, person_lookup, phone_lookup,
+    seal_person, view,
 };
 use crate::domain::binding::{BindingFacts, LEVEL_INSURED};
 use crate::journey::{Ground, Tenant};
@@ -301,8 +301,8 @@ pub(super) async fn try_put(
 /// Asks 1101 again when the last answer is too old. A lost card freezes the person here and now; an insurance that is
 /// stopped, or followed by another, ends what is open under this binding. One that is stopped is asked about again next
 /// time.
-pub async fn recheck(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Result<(), Refusal> {
-    let row = binding_row(ground, tenant.id, binding).await?;
+pub async fn recheck(ground: &Ground, tenant: &Tenant, row: BindingRow) -> Result<(), Refusal> {
+    let binding = row.facts.id;
     let age_ms = (ground.clock.now_us() - row.checked_at_us) / 1000;
     if age_ms <= ground.settings.limits.recheck_person_ms {
         return Ok(());

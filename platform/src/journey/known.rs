@@ -1,0 +1,100 @@
+//! What this process has read and need not read again: rows that never change once they are written, and names of
+//! institutions, which are a few seconds old at most. Nothing here decides about money: what can change is read anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use schema::bill::LineResult;
+use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
+use schema::refusal::{Code, Refusal};
+use schema::seal::{Lookup, Sealed};
+
+use super::Ground;
+
+/// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
+const ROWS_MAX: u64 = 10_000;
+const INSTITUTIONS_MAX: u64 = 5_000;
+/// How old an institution's name may be.
+const NAMES_KEPT: Duration = Duration::from_secs(5);
+
+/// How an institution is called, for showing and for the bureau. Whether it may do anything is not among it.
+#[derive(Debug)]
+pub struct Names {
+    /// Its name.
+    pub name: String,
+    /// 6-digit area code.
+    pub area: String,
+}
+
+/// What a bill said when it came, as it is stored: whose it is, and its draft, sealed.
+#[derive(Debug)]
+pub struct Stated {
+    /// Keyed hash of the patient's document.
+    pub patient: Lookup,
+    /// The draft.
+    pub sealed: Sealed,
+}
+
+/// See the module.
+pub struct Known {
+    lines: Cache<(TenantId, OrderId, u32), Arc<[LineResult]>>,
+    bills: Cache<(TenantId, BillId), Arc<Stated>>,
+    names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
+}
+
+impl Default for Known {
+    fn default() -> Known {
+        Known { lines: Cache::new(ROWS_MAX), bills: Cache::new(ROWS_MAX), names: Cache::new(INSTITUTIONS_MAX) }
+    }
+}
+
+impl Ground {
+    /// The bureau's word on every line of one price of an order.
+    pub async fn price_lines(
+        &self,
+        tenant: TenantId,
+        order: OrderId,
+        price: u32,
+    ) -> Result<Arc<[LineResult]>, Refusal> {
+        let key = (tenant, order, price);
+        if let Some(lines) = self.known.lines.get(&key) {
+            return Ok(lines);
+        }
+        let lines: Arc<[LineResult]> = self.read(move |store| store.price_lines(tenant, order, price)).await?.into();
+        // None yet: they may be on their way.
+        if !lines.is_empty() {
+            self.known.lines.insert(key, Arc::clone(&lines));
+        }
+        Ok(lines)
+    }
+
+    /// What a bill of ours said when it came.
+    pub async fn stated(&self, tenant: TenantId, bill: BillId) -> Result<Arc<Stated>, Refusal> {
+        let key = (tenant, bill);
+        if let Some(stated) = self.known.bills.get(&key) {
+            return Ok(stated);
+        }
+        let row = self.read(move |store| store.bill(tenant, bill)).await?;
+        let row = row.ok_or_else(|| Refusal::new(Code::Internal, format!("bill {bill} is missing")))?;
+        let stated = Arc::new(Stated { patient: row.bill.patient, sealed: row.bill.sealed });
+        self.known.bills.insert(key, Arc::clone(&stated));
+        Ok(stated)
+    }
+
+    /// How an institution is called, suspended or not: money that is out must be finished all the same. Refuses an
+    /// unknown one.
+    pub async fn names_of(&self, tenant: TenantId, institution: &InstitutionCode) -> Result<Arc<Names>, Refusal> {
+        let key = (tenant, institution.clone());
+        let now = self.clock.steady();
+        if let Some((read, names)) = self.known.names.get(&key)
+            && now.saturating_sub(read) < NAMES_KEPT
+        {
+            return Ok(names);
+        }
+        let row = self.institution_as_known(tenant, institution).await?;
+        let names = Arc::new(Names { name: row.name, area: row.area });
+        self.known.names.insert(key, (now, Arc::clone(&names)));
+        Ok(names)
+    }
+}
