@@ -18,6 +18,10 @@ use crate::engines::{Choice, Engines};
 use crate::journey::Step;
 use crate::peer::Peer;
 use crate::scenario::Scenario;
+use crate::signatures;
+
+/// Payments before the first turn.
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// `loadtest bench`.
 #[derive(Debug, clap::Args)]
@@ -111,10 +115,13 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let time = Duration::from_secs(options.seconds.into());
 
     eprintln!("热身 warming up");
-    drive::press(&city, &crowd, options.payers, time).await;
+    let costs_ns = signatures::costs_ns()?;
+    // A broker on a virtual machine compiles itself for the first minute, and the database has no statistics yet.
+    drive::press(&city, &crowd, options.payers, WARM_UP).await;
     peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
     crowd.take_figures();
     let (mut whole, mut rows) = (Vec::new(), Vec::new());
+    let signed = signatures::counted(&city).await?;
     for turn in 0..options.turns {
         eprintln!("第{}轮 turn {}", turn + 1, turn + 1);
         let (before, wrote) = (costs::spent(&pids), written(postgres, &url)?);
@@ -127,6 +134,12 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
         }
         rows.push(peer_turn(&peer, postgres, &beside, time, u64::from(turn + 1) * 10_000_000, &pids)?);
     }
+    let signed = signatures::report(
+        &signed,
+        &signatures::counted(&city).await?,
+        &costs_ns,
+        whole.iter().map(|turn| turn.payments).sum(),
+    );
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
     eprintln!("半载 half of the top rate: {rate}/s");
@@ -145,6 +158,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     report.insert("books_balance".into(), json!(verdict.books_balance && verdict.sides_agree));
     report.insert("charged_twice".into(), json!(verdict.charged_twice));
     tell(&mut report, &whole, &rows, &peer);
+    report.insert("signatures".into(), signed);
     report.insert("platform_peak_kib".into(), json!(peak_kib));
     report.insert("half_rate_per_s".into(), json!(rate));
     report.insert("own_share_ms_at_half_rate".into(), own_share(&half));
@@ -295,7 +309,7 @@ fn ratio(of: u64, to: u64) -> u64 {
 }
 
 /// Thousandths as a JSON number.
-fn milli(value: u64) -> Value {
+pub(crate) fn milli(value: u64) -> Value {
     let text = format!("{}.{:03}", value / 1000, value % 1000);
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }

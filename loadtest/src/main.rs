@@ -8,7 +8,7 @@
 //! | [`drive`] | the open loop |
 //! | [`figures`] | histograms and the time line |
 //! | [`idle`] | adapters that are connected and say nothing |
-//! | [`costs`] | processor time and memory by program |
+//! | [`costs`], [`signatures`] | processor time and memory by program; signatures apart |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
 //! | [`bench`], [`peer`], [`rows`] | the same city beside `pgbench` writing the same rows, in turns |
@@ -25,6 +25,7 @@ mod plot;
 mod report;
 mod rows;
 mod scenario;
+mod signatures;
 
 use std::io;
 use std::path::PathBuf;

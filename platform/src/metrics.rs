@@ -48,6 +48,24 @@ impl SuspendedAge {
     }
 }
 
+/// A kind of signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// The wallet's.
+    Rsa2048,
+    /// The link's.
+    Ed25519,
+}
+
+/// What was done with a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Made with our key.
+    Made,
+    /// Checked with another's.
+    Checked,
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         Metrics::new()
@@ -62,6 +80,7 @@ pub struct Metrics {
     moves: IntCounterVec,
     orders: IntGaugeVec,
     party_calls: IntCounterVec,
+    signatures: IntCounterVec,
     batches: Histogram,
     damaged: IntCounter,
     suspended: IntGaugeVec,
@@ -100,6 +119,12 @@ impl Metrics {
             "tongfu_party_calls_total",
             "Calls to outsiders, and what they came to: done, refused, unknown.",
             &["party", "call", "result"],
+        );
+        let signatures = counters(
+            &registry,
+            "tongfu_signatures_total",
+            "Asymmetric signatures of the payment path: the wallet's (rsa2048) and the link's (ed25519), made and checked.",
+            &["scheme", "act"],
         );
         let batches = registered(
             &registry,
@@ -151,6 +176,7 @@ impl Metrics {
             moves,
             orders,
             party_calls,
+            signatures,
             batches,
             damaged,
             suspended,
@@ -194,6 +220,19 @@ impl Metrics {
     /// A call to an outsider ended; `result` is [`Answer::word`](crate::parties::answer::Answer::word).
     pub fn called(&self, party: &str, call: &str, result: &str) {
         self.party_calls.with_label_values(&[party, call, result]).inc();
+    }
+
+    /// A signature of this scheme was made or checked.
+    pub fn signature(&self, scheme: Scheme, act: Act) {
+        let scheme = match scheme {
+            Scheme::Rsa2048 => "rsa2048",
+            Scheme::Ed25519 => "ed25519",
+        };
+        let act = match act {
+            Act::Made => "made",
+            Act::Checked => "checked",
+        };
+        self.signatures.with_label_values(&[scheme, act]).inc();
     }
 
     /// The ages (microseconds) of every order and refund that waits for a person now.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use schema::ids::{BillId, TenantId};
 use schema::mobile::Bell;
+use schema::seal::Lookup;
 use tokio::sync::{Notify, mpsc};
 
 use super::perform::Performer;
@@ -25,15 +27,20 @@ pub async fn run(
         for (tenant, user, bell) in aftermath.bells {
             ground.ephemeral.ring(tenant, user, bell);
         }
+        // Beside the next commits: nobody's action waits until somebody's phones are found.
         for (tenant, bill_id, patient) in aftermath.bills {
-            let watchers = ground.read(move |store| store.watchers(tenant, &patient)).await;
-            // A phone that misses its bell sees the bill when it next looks.
-            for user in watchers.unwrap_or_default() {
-                ground.ephemeral.ring(tenant, user, Bell::Bill { bill_id });
-            }
+            tokio::spawn(ring_for_bill(Arc::clone(&ground), tenant, bill_id, patient));
         }
         if aftermath.records {
             records.notify_one();
         }
+    }
+}
+
+/// A phone that misses its bell sees the bill when it next looks.
+async fn ring_for_bill(ground: Arc<Ground>, tenant: TenantId, bill_id: BillId, patient: Lookup) {
+    let watchers = ground.read(move |store| store.watchers(tenant, &patient)).await;
+    for user in watchers.unwrap_or_default() {
+        ground.ephemeral.ring(tenant, user, Bell::Bill { bill_id });
     }
 }

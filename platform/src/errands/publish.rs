@@ -26,6 +26,9 @@ pub const DUTY: &str = "publish";
 const BATCH_MAX: u32 = 512;
 /// Woken by commits; looks by itself this often for what others committed, and whether the duty is free.
 const LOOK_MS: u64 = 1000;
+/// After a commit this passes before its records are taken, so that one batch holds those of many commits: whoever
+/// reconciles does not wait for the millisecond, and every batch costs a question, the sink's flush and a commit.
+const GATHER_MS: u64 = 50;
 /// A sink that did not take a batch is offered it again after this.
 const AGAIN_MS: u64 = 500;
 
@@ -38,6 +41,7 @@ pub async fn run(ground: Arc<Ground>, sink: Box<dyn Sink>, records: Arc<Notify>,
             Ok(Next::Batch) => {}
             Ok(Next::Commit) => {
                 let _ = tokio::time::timeout(Duration::from_millis(LOOK_MS), records.notified()).await;
+                tokio::time::sleep(Duration::from_millis(GATHER_MS)).await;
             }
             Ok(Next::Look) => tokio::time::sleep(Duration::from_millis(LOOK_MS)).await,
             Err(refusal) => {

@@ -14,7 +14,7 @@ use schema::money::Fen;
 use schema::personal::PsnNo;
 use tokio::time::Instant;
 
-use super::Metrics;
+use super::{Act, Metrics, Scheme};
 use crate::journey::Tenant;
 use crate::parties::answer::Answer;
 use crate::parties::bureau::notice::{self, LossNotice};
@@ -46,6 +46,18 @@ impl<P: ?Sized> Counted<P> {
         self.metrics.called(party, call, result);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         tracing::info!(party, call, result, duration_ms, "called");
+        answer
+    }
+}
+
+impl Counted<dyn Wallet> {
+    /// Every request is signed, and every answer that came is checked.
+    async fn signed<T>(&self, call: &str, answer: impl Future<Output = Answer<T>>) -> Answer<T> {
+        self.metrics.signature(Scheme::Rsa2048, Act::Made);
+        let answer = self.count("wallet", call, answer).await;
+        if !matches!(answer, Answer::Unknown(_)) {
+            self.metrics.signature(Scheme::Rsa2048, Act::Checked);
+        }
         answer
     }
 }
@@ -119,30 +131,32 @@ impl Wallet for Counted<dyn Wallet> {
     }
 
     async fn prepay(&self, request: &PrepayRequest) -> Answer<String> {
-        self.count("wallet", "prepay", self.party.prepay(request)).await
+        self.signed("prepay", self.party.prepay(request)).await
     }
 
     async fn query(&self, merchant: &str, out_trade_no: &str) -> Answer<TradeState> {
-        self.count("wallet", "query", self.party.query(merchant, out_trade_no)).await
+        self.signed("query", self.party.query(merchant, out_trade_no)).await
     }
 
     async fn close(&self, merchant: &str, out_trade_no: &str) -> Answer<()> {
-        self.count("wallet", "close", self.party.close(merchant, out_trade_no)).await
+        self.signed("close", self.party.close(merchant, out_trade_no)).await
     }
 
     async fn refund(&self, request: &RefundRequest) -> Answer<RefundState> {
-        self.count("wallet", "refund", self.party.refund(request)).await
+        self.signed("refund", self.party.refund(request)).await
     }
 
     async fn query_refund(&self, merchant: &str, out_refund_no: &str) -> Answer<RefundState> {
-        self.count("wallet", "query_refund", self.party.query_refund(merchant, out_refund_no)).await
+        self.signed("query_refund", self.party.query_refund(merchant, out_refund_no)).await
     }
 
     fn client_sign(&self, prepay_id: &str, amount: Fen) -> WalletView {
+        self.metrics.signature(Scheme::Rsa2048, Act::Made);
         self.party.client_sign(prepay_id, amount)
     }
 
     fn open_notice(&self, headers: &[(String, String)], body: &[u8]) -> Result<Notice, NotBelieved> {
+        self.metrics.signature(Scheme::Rsa2048, Act::Checked);
         self.party.open_notice(headers, body)
     }
 }
@@ -171,6 +185,7 @@ impl Links for Counted<dyn Links> {
             ToInstitution::Undone(_) => "undone",
             ToInstitution::QueryPayment(_) => "query_payment",
         };
+        self.metrics.signature(Scheme::Ed25519, Act::Made);
         self.count("institution", call, self.party.ask(to, message, trace_id, ask, timeout)).await
     }
 }

@@ -5,9 +5,9 @@
 //! nothing and the statement runs once a row; one array a column (`unnest`) on PostgreSQL.
 //!
 //! On PostgreSQL a round trip costs as much as the rows. So what a [`Writer`] is given is kept, and goes to the server as
-//! one statement with a `WITH` part for each, whatever the number of tables and rows. The parts share one snapshot: none
-//! sees what another writes, and no two of them may write the same row. The server checks what refers to what at the
-//! statement's end.
+//! one statement with a `WITH` part for each table, those without rows too: another text would be another plan, and making
+//! one costs more than running it. The parts share one snapshot: none sees what another writes, and no two of them may
+//! write the same row. The server checks what refers to what at the statement's end.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -60,7 +60,10 @@ pub(super) enum Writer<'c, 'r> {
 
 /// Parts of one statement, in the order in which they are run.
 #[derive(Default)]
-pub(super) struct Together<'r>(Vec<Part<'r>>);
+pub(super) struct Together<'r> {
+    parts: Vec<Part<'r>>,
+    rows: usize,
+}
 
 struct Part<'r> {
     statement: Box<dyn QueryFragment<Pg> + 'r>,
@@ -68,7 +71,8 @@ struct Part<'r> {
     must_touch: Option<usize>,
 }
 
-/// Writes whatever `work` gives to its writer; moved if a row was not touched that must be.
+/// Writes whatever `work` gives to its writer; moved if a row was not touched that must be. `work` names the same tables
+/// in the same order every time, whatever it has for them.
 pub(super) fn write<'r>(
     conn: &mut Conn,
     work: impl FnOnce(&mut Writer<'_, 'r>) -> Result<(), NotWritten>,
@@ -88,16 +92,15 @@ pub(super) fn write<'r>(
 
 impl Writer<'_, '_> {
     fn give<'r, R: Rows>(to: &mut Writer<'_, 'r>, rows: &'r [R], must_touch: Option<usize>) -> Result<(), NotWritten> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         match to {
+            Writer::Each(_) if rows.is_empty() => Ok(()),
             Writer::Each(conn) => {
                 let touched = R::each(rows, conn)?;
                 if must_touch.is_none_or(|must| must == touched) { Ok(()) } else { Err(NotWritten::Moved) }
             }
             Writer::Together(together) => {
-                together.0.push(Part { statement: R::together(rows), must_touch });
+                together.parts.push(Part { statement: R::together(rows), must_touch });
+                together.rows += rows.len();
                 Ok(())
             }
         }
@@ -116,10 +119,10 @@ pub(super) fn any<'r, R: Rows>(rows: &'r [R], to: &mut Writer<'_, 'r>) -> Result
 
 impl Together<'_> {
     fn run(self, conn: &mut PgConnection) -> Result<(), NotWritten> {
-        if self.0.is_empty() {
+        if self.rows == 0 {
             return Ok(());
         }
-        let must_touch: Vec<Option<usize>> = self.0.iter().map(|part| part.must_touch).collect();
+        let must_touch: Vec<Option<usize>> = self.parts.iter().map(|part| part.must_touch).collect();
         let touched: Vec<i64> = self.get_result(conn)?;
         let as_wanted = must_touch
             .into_iter()
@@ -129,7 +132,7 @@ impl Together<'_> {
     }
 }
 
-/// Not static: which parts there are is different from batch to batch, so the text itself is what is prepared under.
+/// Not static: it is prepared under its text, one for every place that writes.
 impl QueryId for Together<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
@@ -144,7 +147,7 @@ impl RunQueryDsl<PgConnection> for Together<'_> {}
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut before = "WITH w";
-        for (at, part) in self.0.iter().enumerate() {
+        for (at, part) in self.parts.iter().enumerate() {
             out.push_sql(before);
             out.push_sql(&at.to_string());
             out.push_sql(" AS (");
@@ -154,7 +157,7 @@ impl QueryFragment<Pg> for Together<'_> {
         }
         // Counted in the parts' order, so that rows are locked in one order by every process.
         let mut before = " SELECT ARRAY[(SELECT count(*) FROM w";
-        for at in 0..self.0.len() {
+        for at in 0..self.parts.len() {
             out.push_sql(before);
             out.push_sql(&at.to_string());
             before = "), (SELECT count(*) FROM w";

@@ -147,11 +147,15 @@ impl<'a> Lot<'a> {
         });
     }
 
-    /// Writes it. Moved: a new bill whose id or number was there before, or one that is no longer what was seen.
+    /// Writes new bills; one with the same id or institution's number was there before: moved.
     pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
-        all(&self.moves, to)?;
         all(&self.new, to)?;
         all(&self.lines, to)
+    }
+
+    /// Moves bills on; one that is no longer what was seen: moved.
+    pub(super) fn claim<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.moves, to)
     }
 }
 

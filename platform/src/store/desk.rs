@@ -127,6 +127,8 @@ struct Pending<'a> {
 /// Everything that changes write, table by table.
 #[derive(Default)]
 struct Lot<'a> {
+    /// No step of an order, no new action and no caller's answer is among it.
+    is_bookkeeping: bool,
     bindings: people::Guards,
     bills: bills::Lot<'a>,
     orders: orders::Lot<'a>,
@@ -143,24 +145,43 @@ struct Lot<'a> {
 /// Writes these changes, or none of them if one has moved.
 fn write(conn: &mut Conn, changes: &[Pending<'_>]) -> Result<(), NotWritten> {
     let around = Around::of(conn, changes)?;
-    let mut lot = Lot::default();
+    let only_actions =
+        |change: &Change| change.order.is_none() && change.actions.is_empty() && change.first_answer.is_none();
+    let is_bookkeeping = changes.iter().all(|pending| only_actions(pending.change));
+    let mut lot = Lot { is_bookkeeping, ..Lot::default() };
     for pending in changes {
         lot.gather(pending, &around)?;
     }
     lot.bindings.hold(conn)?;
+    // By what comes together: nearly every step of an order is one or two of these.
+    batch::write(conn, |to| lot.bills.write(to))?;
+    batch::write(conn, |to| lot.orders.open(to))?;
     batch::write(conn, |to| {
-        lot.orders.write(to)?;
-        lot.bills.write(to)?;
-        lot.actions.claim(to)?;
-        lot.answers.write(to)?;
-        lot.records.write(to)?;
-        lot.refunds.write(to)?;
-        lot.settlements.write(to)?;
+        lot.bills.claim(to)?;
+        lot.orders.claim(to)
+    })?;
+    if lot.is_bookkeeping {
+        batch::write(conn, |to| lot.actions.claim(to))?;
+    } else {
+        batch::write(conn, |to| {
+            lot.orders.advance(to)?;
+            lot.actions.claim(to)?;
+            lot.answers.write(to)?;
+            lot.records.write(to)?;
+            lot.actions.write(to)
+        })?;
+    }
+    batch::write(conn, |to| lot.legs.price(to))?;
+    batch::write(conn, |to| {
+        lot.legs.authorise(to)?;
+        lot.settlements.send(to)
+    })?;
+    batch::write(conn, |to| lot.settlements.write(to))?;
+    batch::write(conn, |to| {
         lot.cash.write(to)?;
-        lot.legs.write(to)?;
-        lot.postings.write(to)?;
-        lot.actions.write(to)
-    })
+        lot.postings.write(to)
+    })?;
+    batch::write(conn, |to| lot.refunds.write(to))
 }
 
 /// What has to be looked up before rows can be gathered, and hardly ever has.

@@ -113,9 +113,13 @@ impl<'a> Lot<'a> {
         Ok(())
     }
 
-    /// Writes it.
-    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
-        all(&self.price_lines, to)?;
+    /// Writes prices line by line.
+    pub(super) fn price<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.price_lines, to)
+    }
+
+    /// Writes what payers authorised.
+    pub(super) fn authorise<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
         all(&self.authorisations, to)
     }
 }

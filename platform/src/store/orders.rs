@@ -183,14 +183,22 @@ impl<'a> Lot<'a> {
         }
     }
 
-    /// Writes it; moved if an order is at another version, or another order holds a bill or a person.
-    pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
-        all(&self.advance, to)?;
+    /// Writes new orders, each with its bill; moved if an order is known, or another holds the bill.
+    pub(super) fn open<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
         all(&self.new, to)?;
+        all(&self.take_bill, to)
+    }
+
+    /// Gives up bills and persons, and takes persons; moved if another holds one.
+    pub(super) fn claim<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
         any(&self.leave_bill, to)?;
-        all(&self.take_bill, to)?;
         any(&self.leave_person, to)?;
         all(&self.take_person, to)
+    }
+
+    /// Writes decided orders; moved if one is at another version.
+    pub(super) fn advance<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.advance, to)
     }
 }
 

@@ -228,9 +228,13 @@ impl<'a> Lot<'a> {
         });
     }
 
-    /// Writes it; the number of a 2207 was used before, or a settlement has become known meanwhile: moved.
+    /// Writes what each 2207 is sent with; its number was used before: moved.
+    pub(super) fn send<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
+        all(&self.inputs, to)
+    }
+
+    /// Writes what came back; a settlement has become known meanwhile: moved.
     pub(super) fn write<'r>(&'r self, to: &mut Writer<'_, 'r>) -> Result<(), NotWritten> {
-        all(&self.inputs, to)?;
         all(&self.settlements, to)?;
         all(&self.amounts, to)?;
         all(&self.texts, to)?;

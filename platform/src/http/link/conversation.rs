@@ -24,6 +24,7 @@ use crate::http::Shared;
 use crate::http::answer::to_its_end;
 use crate::http::trace;
 use crate::journey::Ground;
+use crate::metrics::{Act, Scheme};
 use crate::parties::link::hub::Live;
 
 /// Asks of one adapter at work at the same time; the others wait their turn.
@@ -211,6 +212,7 @@ impl Reader<'_> {
     fn check(&self, text: &str) -> Result<Frame, Ended> {
         let frame: Frame = serde_json::from_str(text)
             .map_err(|_| Ended::Refused(None, Refusal::new(Code::Malformed, "a message is no frame")))?;
+        self.shared.metrics.signature(Scheme::Ed25519, Act::Checked);
         match frame.verify(self.key) {
             Ok(()) => Ok(frame),
             Err(_) => {
@@ -278,6 +280,7 @@ impl Reader<'_> {
                 Reply::Refused(refusal.problem(Some(&trace_id)))
             });
             let id = MessageId::from_uuid(clock.fresh());
+            shared.metrics.signature(Scheme::Ed25519, Act::Made);
             let signed = shared.hub().reply(id, frame.id, Some(trace_id.clone()), reply);
             under_way.borrow_mut().remove(&frame.id);
             match signed {
