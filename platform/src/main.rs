@@ -20,10 +20,6 @@ use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
 use serde_json::json;
 
-/// A payment makes thousands of small allocations, and glibc's is a sixth of what they cost.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// 统付平台 / the Tongfu platform.
 #[derive(Parser)]
 #[command(version)]

@@ -21,6 +21,10 @@ pub async fn run(
 ) {
     while let Some(aftermath) = commits.recv().await {
         seen(&aftermath);
+        // Before anybody is rung.
+        for order in &aftermath.orders {
+            ground.known.decided(order);
+        }
         for Start { due, order, since } in aftermath.start {
             performer.start(due, Some(order), since);
         }

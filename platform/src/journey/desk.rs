@@ -82,6 +82,9 @@ const ROUNDS_MAX: usize = 8;
 
 struct Pending {
     command: Command,
+    /// Whether the caller's key is looked for. Hardly any key comes twice, and whoever asked has just looked: at first
+    /// the commit itself notices one that is known. What keeps nothing under its key is decided again after a look.
+    looks: bool,
     outcome: Option<Outcome>,
     /// What was decided in the round under way.
     decided: Option<Decided>,
@@ -109,8 +112,10 @@ impl Desk {
     /// Decides a batch of one tenant's commands in one commit (more only where rows moved in between).
     /// The outcomes are in the commands' order and durable.
     pub fn step(&self, commands: Vec<Command>) -> (Vec<Outcome>, Aftermath) {
-        let mut pending: Vec<Pending> =
-            commands.into_iter().map(|command| Pending { command, outcome: None, decided: None }).collect();
+        let mut pending: Vec<Pending> = commands
+            .into_iter()
+            .map(|command| Pending { command, looks: false, outcome: None, decided: None })
+            .collect();
         let mut aftermath = Aftermath { batch: pending.len(), ..Aftermath::default() };
         for _ in 0..ROUNDS_MAX {
             let open: Vec<usize> = (0..pending.len()).filter(|&at| pending[at].outcome.is_none()).collect();
@@ -134,14 +139,17 @@ impl Desk {
         for &at in open {
             pending[at].decided = None;
         }
-        let wants: Vec<Want> = open.iter().map(|&at| want(&pending[at].command)).collect();
+        let wants: Vec<Want> = open.iter().map(|&at| want(&pending[at])).collect();
         let commit = self.store.transact(&wants, &mut |loaded| {
             open.iter()
                 .zip(loaded)
                 .map(|(&at, loaded)| {
-                    let (change, decided) = self.decide(&pending[at].command, &loaded);
-                    pending[at].decided = Some(decided);
-                    change
+                    let Pending { command, looks, decided, .. } = &mut pending[at];
+                    let (change, made) = self.decide(command, &loaded);
+                    let keeps = change.as_ref().is_some_and(|change| change.first_answer.is_some());
+                    let again = command.key.is_some() && !*looks && !keeps;
+                    *decided = Some(made).filter(|_| !again);
+                    change.filter(|_| !again)
                 })
                 .collect()
         });
@@ -156,6 +164,7 @@ impl Desk {
             },
         };
         for (&at, written) in open.iter().zip(written) {
+            pending[at].looks = true;
             let Some(decided) = pending[at].decided.take() else { continue };
             if written == Written::Done {
                 aftermath.merge(decided.aftermath);
@@ -191,7 +200,7 @@ impl Desk {
     fn unknown(&self, pending: &mut [Pending], open: &[usize], error: &StoreError) {
         let mut unsettled = self.unsettled();
         for &at in open {
-            let Pending { command, outcome, decided } = &mut pending[at];
+            let Pending { command, outcome, decided, .. } = &mut pending[at];
             *outcome = Some(Outcome::Refused(Refusal::new(Code::OutcomeUnknown, error.to_string())));
             if let Some(Decided { aftermath, .. }) = decided.take()
                 && !aftermath.is_empty()
@@ -456,7 +465,9 @@ impl Desk {
         let trace_id = opened_under.or(command.trace_id.as_ref()).cloned();
         let actions = self.planned(&trace_id, &next, actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
-        aftermath.start = started(command.tenant, &next, &actions, self.clock.steady());
+        let left = Arc::new(next.clone());
+        aftermath.start = started(command.tenant, &left, &actions, self.clock.steady());
+        aftermath.orders.push(left);
         let bell = Bell::Order { order_id: next.id, version: next.version, state: to.to_owned() };
         aftermath.bells.push((command.tenant, next.payer, bell));
         aftermath.moves.push((from.unwrap_or("new"), to, written.event));
@@ -572,19 +583,15 @@ struct Brought {
     price_lines: Option<(u32, Vec<LineResult>)>,
 }
 
-fn started(tenant: TenantId, order: &Order, actions: &[NewAction], since: Duration) -> Vec<Start> {
-    let started: Vec<&NewAction> = actions.iter().filter(|action| action.started_by.is_some()).collect();
-    if started.is_empty() {
-        return Vec::new();
-    }
-    let shared = Arc::new(order.clone());
+fn started(tenant: TenantId, order: &Arc<Order>, actions: &[NewAction], since: Duration) -> Vec<Start> {
     let due = |action: &NewAction| DueAction {
         tenant,
         action: action.clone(),
         institution: order.bill.institution.clone(),
         attempts: 0,
     };
-    started.into_iter().map(|action| Start { due: due(action), order: Arc::clone(&shared), since }).collect()
+    let started = actions.iter().filter(|action| action.started_by.is_some());
+    started.map(|action| Start { due: due(action), order: Arc::clone(order), since }).collect()
 }
 
 /// The event as history keeps it, and the order it was decided upon.
@@ -600,7 +607,8 @@ pub fn china_time(at_us: i64) -> DateTime<FixedOffset> {
     DateTime::from_timestamp_micros(at_us).unwrap_or_default().with_timezone(&offset)
 }
 
-fn want(command: &Command) -> Want {
+fn want(pending: &Pending) -> Want {
+    let command = &pending.command;
     let (subject, binding) = match &command.what {
         What::TakeBill(bill) => (Subject::BillNo(bill.facts.institution.clone(), bill.facts.bill_no.clone()), None),
         What::Open { bill, insured, .. } => (Subject::Bill(*bill), insured.map(|(binding, _)| binding)),
@@ -615,7 +623,7 @@ fn want(command: &Command) -> Want {
         subject,
         binding,
         answers: command.answers,
-        key: command.key.as_ref().map(|(key, _)| key.clone()),
+        key: command.key.as_ref().filter(|_| pending.looks).map(|(key, _)| key.clone()),
     }
 }
 

@@ -1,5 +1,6 @@
-//! What this process has read and need not read again: rows that never change once they are written, and names of
-//! institutions, which are a few seconds old at most. Nothing here decides about money: what can change is read anew.
+//! What this process has read or written and need not read again: rows that never change once they are written, names of
+//! institutions, which are a few seconds old at most, and orders as its desk left them, for whoever says which version
+//! they have heard of. Nothing here decides about money: what can change is read anew.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,13 @@ use schema::refusal::{Code, Refusal};
 use schema::seal::{Lookup, Sealed};
 
 use super::Ground;
+use crate::domain::order::Order;
 
 /// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
 const ROWS_MAX: u64 = 10_000;
 const INSTITUTIONS_MAX: u64 = 5_000;
+/// Orders as the desk left them. A phone looks at once when it is rung.
+const ORDERS_MAX: u64 = 1_000;
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
 
@@ -41,11 +45,34 @@ pub struct Known {
     lines: Cache<(TenantId, OrderId, u32), Arc<[LineResult]>>,
     bills: Cache<(TenantId, BillId), Arc<Stated>>,
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
+    orders: Cache<(TenantId, OrderId), Arc<Order>>,
 }
 
 impl Default for Known {
     fn default() -> Known {
-        Known { lines: Cache::new(ROWS_MAX), bills: Cache::new(ROWS_MAX), names: Cache::new(INSTITUTIONS_MAX) }
+        Known {
+            lines: Cache::new(ROWS_MAX),
+            bills: Cache::new(ROWS_MAX),
+            names: Cache::new(INSTITUTIONS_MAX),
+            orders: Cache::new(ORDERS_MAX),
+        }
+    }
+}
+
+impl Known {
+    /// An order as a commit of this process left it. Called in the order of commits of one order, or the older is kept
+    /// out by its version.
+    pub fn decided(&self, order: &Arc<Order>) {
+        let key = (order.tenant, order.id);
+        if self.orders.get(&key).is_none_or(|known| known.version < order.version) {
+            self.orders.insert(key, Arc::clone(order));
+        }
+    }
+
+    /// An order at `version` or a later one, if this process decided it lately. Another process may have decided more
+    /// since: whoever asks has heard of `version`, and hears of that as well.
+    pub fn order(&self, tenant: TenantId, order: OrderId, version: i64) -> Option<Arc<Order>> {
+        self.orders.get(&(tenant, order)).filter(|order| order.version >= version)
     }
 }
 

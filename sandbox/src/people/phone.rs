@@ -3,14 +3,15 @@
 //! A change carries an idempotency key and is repeated with the same key while nobody answers, or the platform says
 //! 503. What changes is heard by server-sent events; a slow GET stands behind them.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use reqwest::Method;
 use schema::ids::{BillId, BindingId, OrderId};
 use schema::mobile::{
-    BillView, BindAsk, BindLevel2Ask, BindingView, BureauKeyView, LoggedIn, LoginAsk, LoginCodeAsk, OrderAsk,
+    Bell, BillView, BindAsk, BindLevel2Ask, BindingView, BureauKeyView, LoggedIn, LoginAsk, LoginCodeAsk, OrderAsk,
     OrderView, PayAsk,
 };
 use schema::personal::{BearerToken, Openid, Personal};
@@ -72,9 +73,22 @@ pub struct MobilePhone {
     token: BearerToken,
     client: reqwest::Client,
     bell: watch::Receiver<u64>,
+    /// What bells told and nobody has looked at since.
+    heard: Heard,
+    /// Bills that were looked at for somebody who was waiting for another.
+    seen: Mutex<Vec<BillView>>,
     listening: JoinHandle<()>,
     /// Promises of the API that this phone saw broken.
     broken: Mutex<Vec<String>>,
+}
+
+type Heard = Arc<Mutex<Told>>;
+
+#[derive(Debug, Default)]
+struct Told {
+    bills: Vec<BillId>,
+    /// Each at its latest version.
+    orders: HashMap<OrderId, i64>,
 }
 
 impl Drop for MobilePhone {
@@ -114,13 +128,23 @@ impl MobilePhone {
         let body = knock.change(Method::POST, "/login", &ask, &random_hex(16), deadline).await?;
         let LoggedIn { token, .. } = parsed(&body)?;
         let (ring, bell) = watch::channel(0);
-        let listening = tokio::spawn(listen(client.clone(), base.clone(), token.clone(), ring));
-        Ok(MobilePhone { base, token, client, bell, listening, broken: Mutex::default() })
+        let heard = Heard::default();
+        let listening = tokio::spawn(listen(client.clone(), base.clone(), token.clone(), ring, Arc::clone(&heard)));
+        Ok(MobilePhone {
+            base,
+            token,
+            client,
+            bell,
+            heard,
+            seen: Mutex::default(),
+            listening,
+            broken: Mutex::default(),
+        })
     }
 
     /// What was seen of broken promises: empty when all is well.
     pub fn broken(&self) -> Vec<String> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.broken).clone()
     }
 
     fn knock(&self) -> Knock<'_> {
@@ -142,7 +166,7 @@ impl MobilePhone {
         if twice {
             let again = self.knock().change(method, path, ask, &key, deadline).await;
             if again.as_ref().is_ok_and(|again| *again != first) || again.as_ref().is_err_and(|t| t.code().is_some()) {
-                let mut broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut broken = lock(&self.broken);
                 broken.push(format!("{path}: a repeat with the same key was answered otherwise"));
             }
         }
@@ -206,12 +230,23 @@ impl MobilePhone {
 
     /// Waits until a bill with this number is listed; `None` when the person gave up before.
     pub async fn bill(&self, fixmedins_code: &str, bill_no: &str, deadline: Instant) -> Option<BillView> {
+        let is_it = |bill: &BillView| bill.bill_no == bill_no && bill.fixmedins_code == fixmedins_code;
         let mut bell = self.bell.clone();
         loop {
             bell.borrow_and_update();
-            if let Ok(bills) = self.look::<Vec<BillView>>("/bills", deadline).await
-                && let Some(bill) =
-                    bills.into_iter().find(|bill| bill.bill_no == bill_no && bill.fixmedins_code == fixmedins_code)
+            let rang = std::mem::take(&mut lock(&self.heard).bills);
+            for bill in &rang {
+                if let Ok(bill) = self.look(&format!("/bills/{bill}"), deadline).await {
+                    lock(&self.seen).push(bill);
+                }
+            }
+            if let Some(bill) = self.take_seen(is_it) {
+                return Some(bill);
+            }
+            // Nothing rang, or it was missed: whoever looks by themselves looks at all of them.
+            if rang.is_empty()
+                && let Ok(bills) = self.look::<Vec<BillView>>("/bills", deadline).await
+                && let Some(bill) = bills.into_iter().find(is_it)
             {
                 return Some(bill);
             }
@@ -219,14 +254,27 @@ impl MobilePhone {
         }
     }
 
+    fn take_seen(&self, is_it: impl Fn(&BillView) -> bool) -> Option<BillView> {
+        let mut seen = lock(&self.seen);
+        let at = seen.iter().position(is_it)?;
+        Some(seen.swap_remove(at))
+    }
+
     /// Opens an order.
     pub async fn open(&self, ask: &OrderAsk, twice: bool, deadline: Instant) -> Result<OrderView, Trouble> {
         self.change(Method::POST, "/orders", ask, twice, deadline).await
     }
 
-    /// One order.
+    /// One order: at least as new as the bell told, if one rang for it since the last look.
     pub async fn order(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
-        self.look(&format!("/orders/{order}"), deadline).await
+        let heard = lock(&self.heard).orders.remove(&order);
+        let Some(version) = heard else { return self.look(&format!("/orders/{order}"), deadline).await };
+        let view: OrderView = self.look(&format!("/orders/{order}?version={version}"), deadline).await?;
+        if view.version < version {
+            let broken = format!("order {order} was shown at {} after a bell told {version}", view.version);
+            lock(&self.broken).push(broken);
+        }
+        Ok(view)
     }
 
     /// Asks for a code.
@@ -370,7 +418,7 @@ fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
 }
 
 /// Rings at every server-sent record, and once at every connection, since something may have changed before it.
-async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring: watch::Sender<u64>) {
+async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring: watch::Sender<u64>, heard: Heard) {
     loop {
         let asked = client.get(format!("{base}/events")).bearer_auth(token.expose()).send().await;
         if let Ok(response) = asked
@@ -379,6 +427,17 @@ async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring:
             ring.send_modify(|rings| *rings += 1);
             let mut chunks = response.bytes_stream();
             while let Some(Ok(chunk)) = chunks.next().await {
+                for bell in bells(&chunk) {
+                    match bell {
+                        Bell::Bill { bill_id } => lock(&heard).bills.push(bill_id),
+                        Bell::Order { order_id, version, .. } => {
+                            let mut heard = lock(&heard);
+                            let known = heard.orders.entry(order_id).or_default();
+                            *known = version.max(*known);
+                        }
+                        Bell::Binding { .. } => {}
+                    }
+                }
                 // Heartbeats are comments (":"); a record split over two chunks rings twice, which is harmless.
                 if !chunk.starts_with(b":") {
                     ring.send_modify(|rings| *rings += 1);
@@ -387,4 +446,14 @@ async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring:
         }
         tokio::time::sleep(AGAIN).await;
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The bells that are whole in a chunk; of one that is not, the order is looked at without its version.
+fn bells(chunk: &[u8]) -> impl Iterator<Item = Bell> {
+    let lines = chunk.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| serde_json::from_slice(line.strip_prefix(b"data: ")?).ok())
 }

@@ -114,6 +114,8 @@ impl Outcome {
 pub struct Aftermath {
     /// Actions this process has started with the commit.
     pub start: Vec<Start>,
+    /// Orders as the commit left them.
+    pub orders: Vec<Arc<Order>>,
     /// Phones to wake.
     pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
     /// There are new records to publish.
@@ -153,6 +155,7 @@ pub trait Door: Send + Sync {
 impl Aftermath {
     pub(super) fn merge(&mut self, other: Aftermath) {
         self.start.extend(other.start);
+        self.orders.extend(other.orders);
         self.bells.extend(other.bells);
         self.bills.extend(other.bills);
         self.moves.extend(other.moves);

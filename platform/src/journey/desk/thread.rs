@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schema::ids::TenantId;
@@ -13,10 +14,49 @@ use tokio::sync::{mpsc, oneshot};
 use super::Desk;
 use super::command::{Aftermath, Command, Door, Outcome, What};
 
+/// What nobody waits for goes with the next batch, or by itself after this.
+const LINGER: Duration = Duration::from_millis(50);
+
 struct Queued {
     command: Command,
     from_outside: bool,
     answer: oneshot::Sender<Outcome>,
+}
+
+impl Queued {
+    /// Only that an action is done or waits: nobody's payment goes on by it, and a commit of its own would cost as much
+    /// as a step of an order.
+    fn may_linger(&self) -> bool {
+        matches!(self.command.what, What::ActionDone | What::Postpone(_))
+    }
+}
+
+/// The way into one lane.
+#[derive(Clone)]
+struct Entry {
+    /// `None` only wakes the lane.
+    now: mpsc::UnboundedSender<Option<Queued>>,
+    lingering: mpsc::UnboundedSender<Queued>,
+    /// Somebody will wake the lane for what lingers.
+    awaited: Arc<AtomicBool>,
+}
+
+impl Entry {
+    /// Gives it back if the lane has ended.
+    fn take(&self, queued: Queued) -> Result<(), ()> {
+        if !queued.may_linger() {
+            return self.now.send(Some(queued)).map_err(drop);
+        }
+        self.lingering.send(queued).map_err(drop)?;
+        if !self.awaited.swap(true, Ordering::AcqRel) {
+            let now = self.now.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(LINGER).await;
+                let _ = now.send(None);
+            });
+        }
+        Ok(())
+    }
 }
 
 /// The desk on threads of its own, one a lane. A batch is whatever queued in a lane while its last commit ran.
@@ -26,7 +66,7 @@ struct Queued {
 pub struct Thread {
     desk: Arc<Desk>,
     after: mpsc::UnboundedSender<Aftermath>,
-    lanes: Vec<mpsc::UnboundedSender<Queued>>,
+    lanes: Vec<Entry>,
     from_outside: Arc<AtomicUsize>,
     from_outside_max: usize,
     handles: Mutex<Vec<std::thread::JoinHandle<()>>>,
@@ -46,15 +86,20 @@ impl Thread {
         let mut queues = Vec::with_capacity(lanes);
         let mut handles = Vec::with_capacity(lanes);
         for number in 0..lanes.max(1) {
-            let (queue, waiting) = mpsc::unbounded_channel::<Queued>();
+            let (now, waiting) = mpsc::unbounded_channel();
+            let (lingering, lingers) = mpsc::unbounded_channel();
+            let awaited = Arc::new(AtomicBool::new(false));
             let lane = Lane {
+                awaited: Arc::clone(&awaited),
                 desk: Arc::clone(&desk),
                 from_outside: Arc::clone(&from_outside),
                 after: after.clone(),
                 batch_max,
             };
-            queues.push(queue);
-            handles.push(std::thread::Builder::new().name(format!("desk-{number}")).spawn(move || lane.run(waiting))?);
+            queues.push(Entry { now, lingering, awaited });
+            handles.push(
+                std::thread::Builder::new().name(format!("desk-{number}")).spawn(move || lane.run(waiting, lingers))?,
+            );
         }
         let handles = Mutex::new(handles);
         Ok(Arc::new(Thread { desk, after, lanes: queues, from_outside, from_outside_max, handles }))
@@ -66,7 +111,7 @@ impl Thread {
         handles.iter().any(std::thread::JoinHandle::is_finished)
     }
 
-    fn lane(&self, command: &Command) -> &mpsc::UnboundedSender<Queued> {
+    fn lane(&self, command: &Command) -> &Entry {
         let mut hasher = std::hash::DefaultHasher::new();
         command.tenant.hash(&mut hasher);
         match &command.what {
@@ -81,7 +126,7 @@ impl Thread {
     async fn queue(&self, command: Command, from_outside: bool) -> Outcome {
         let (answer, outcome) = oneshot::channel();
         let gone = || Outcome::Refused(Refusal::new(Code::OutcomeUnknown, "the desk has stopped"));
-        if self.lane(&command).send(Queued { command, from_outside, answer }).is_err() {
+        if self.lane(&command).take(Queued { command, from_outside, answer }).is_err() {
             return gone();
         }
         outcome.await.unwrap_or_else(|_| gone())
@@ -94,15 +139,20 @@ struct Lane {
     from_outside: Arc<AtomicUsize>,
     after: mpsc::UnboundedSender<Aftermath>,
     batch_max: usize,
+    awaited: Arc<AtomicBool>,
 }
 
 impl Lane {
-    fn run(&self, mut waiting: mpsc::UnboundedReceiver<Queued>) {
-        let mut batch = Vec::with_capacity(self.batch_max);
-        while waiting.blocking_recv_many(&mut batch, self.batch_max) > 0 {
+    fn run(&self, mut waiting: mpsc::UnboundedReceiver<Option<Queued>>, mut lingers: mpsc::UnboundedReceiver<Queued>) {
+        let mut taken = Vec::with_capacity(self.batch_max);
+        while waiting.blocking_recv_many(&mut taken, self.batch_max) > 0 {
+            // Before they are taken: whoever comes later sees to being fetched.
+            self.awaited.store(false, Ordering::Release);
+            let mut batch: Vec<Queued> = taken.drain(..).flatten().collect();
+            batch.extend(std::iter::from_fn(|| lingers.try_recv().ok()).take(self.batch_max));
             let outside = batch.iter().filter(|queued| queued.from_outside).count();
             self.from_outside.fetch_sub(outside, Ordering::Relaxed);
-            for (_, queued) in by_tenant(batch.drain(..)) {
+            for (_, queued) in by_tenant(batch) {
                 let (commands, answers): (Vec<_>, Vec<_>) =
                     queued.into_iter().map(|queued| (queued.command, queued.answer)).unzip();
                 let (outcomes, aftermath) = self.desk.step(commands);
@@ -117,7 +167,7 @@ impl Lane {
     }
 }
 
-fn by_tenant(queued: impl Iterator<Item = Queued>) -> BTreeMap<TenantId, Vec<Queued>> {
+fn by_tenant(queued: Vec<Queued>) -> BTreeMap<TenantId, Vec<Queued>> {
     let mut tenants: BTreeMap<TenantId, Vec<Queued>> = BTreeMap::new();
     for queued in queued {
         tenants.entry(queued.command.tenant).or_default().push(queued);
