@@ -385,6 +385,21 @@ fn a_message_number_that_was_used_before_is_drawn_again() {
 }
 
 #[tokio::test]
+async fn that_an_action_is_done_goes_with_the_next_batch_and_by_itself_where_none_comes() {
+    let city = City::new();
+    let order = city.orders(1).remove(0);
+    let (after, mut commits) = mpsc::unbounded_channel();
+    let thread = Thread::start(city.desk(), 1, 8, 8, after).expect("a thread");
+    let done = || city.command(What::ActionDone);
+    let (done_first, cancelled) =
+        tokio::join!(thread.tell(done()), thread.tell(city.happens(order.id, Event::Cancelled)));
+    assert!(matches!((&done_first, &cancelled), (Outcome::Done, Outcome::Order(_))), "{done_first:?} {cancelled:?}");
+    assert_eq!(commits.recv().await.expect("a commit").batch, 2, "one commit for both");
+    assert!(matches!(thread.tell(done()).await, Outcome::Done));
+    assert_eq!(commits.recv().await.expect("a commit").batch, 1);
+}
+
+#[tokio::test]
 async fn a_full_queue_turns_callers_away_and_never_an_answer() {
     const ROOM: usize = 2;
     let city = City::new();

@@ -46,6 +46,18 @@ async fn a_phone_at_one_replica_pays_at_an_institution_whose_link_is_at_another(
         let chunk = chunk.unwrap_or_else(|_| panic!("only this was heard: {heard}"));
         heard.push_str(&String::from_utf8_lossy(&chunk.expect("more").expect("bytes")));
     }
+
+    // Whoever was rung is shown what rang, wherever it was decided, or what came after it; and nobody else is.
+    let mut told = heard.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|bell| bell.contains(&order));
+    let bell: serde_json::Value = serde_json::from_str(told.next_back().expect("a bell")).expect("JSON");
+    let version = bell["version"].as_i64().expect("a version");
+    let stranger = here.sign_in(0, "13800000002").await;
+    for (version, least) in [(1, 1), (version, version), (version + 100, version)] {
+        let path = format!("/mobile/v1/orders/{order}?version={version}");
+        let view = person.get(&path).await.done(200);
+        assert!(view["version"].as_i64() >= Some(least), "{version}: {view}");
+        stranger.get(&path).await.refused_as(Code::OrderUnknown);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
