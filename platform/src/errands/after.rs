@@ -23,7 +23,7 @@ pub async fn run(
         seen(&aftermath);
         // Before anybody is rung.
         for order in &aftermath.orders {
-            ground.known.decided(order);
+            ground.left(order);
         }
         for Start { due, order, since } in aftermath.start {
             performer.start(due, Some(order), since);

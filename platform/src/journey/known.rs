@@ -15,10 +15,12 @@ use super::Ground;
 use crate::domain::order::Order;
 
 /// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
-const ROWS_MAX: u64 = 10_000;
+const ROWS_MAX: u64 = 2_000;
 const INSTITUTIONS_MAX: u64 = 5_000;
-/// Orders as the desk left them. A phone looks at once when it is rung.
+/// Orders as the desk left them, and for how long: a phone looks at once when it is rung. A bell may be lost, and what
+/// another process decided must not be hidden by it for longer.
 const ORDERS_MAX: u64 = 1_000;
+const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
 
@@ -45,7 +47,7 @@ pub struct Known {
     lines: Cache<(TenantId, OrderId, u32), Arc<[LineResult]>>,
     bills: Cache<(TenantId, BillId), Arc<Stated>>,
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
-    orders: Cache<(TenantId, OrderId), Arc<Order>>,
+    orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
 }
 
 impl Default for Known {
@@ -59,24 +61,23 @@ impl Default for Known {
     }
 }
 
-impl Known {
-    /// An order as a commit of this process left it. Called in the order of commits of one order, or the older is kept
-    /// out by its version.
-    pub fn decided(&self, order: &Arc<Order>) {
-        let key = (order.tenant, order.id);
-        if self.orders.get(&key).is_none_or(|known| known.version < order.version) {
-            self.orders.insert(key, Arc::clone(order));
+impl Ground {
+    /// An order as a commit of this process left it; one that is known at a later version stays.
+    pub fn left(&self, order: &Arc<Order>) {
+        let (orders, key) = (&self.known.orders, (order.tenant, order.id));
+        if orders.get(&key).is_none_or(|(_, known)| known.version < order.version) {
+            orders.insert(key, (self.clock.steady(), Arc::clone(order)));
         }
     }
 
-    /// An order at `version` or a later one, if this process decided it lately. Another process may have decided more
-    /// since: whoever asks has heard of `version`, and hears of that as well.
-    pub fn order(&self, tenant: TenantId, order: OrderId, version: i64) -> Option<Arc<Order>> {
-        self.orders.get(&(tenant, order)).filter(|order| order.version >= version)
+    /// An order at `version` or a later one, if this process decided it within the last seconds. Another process may
+    /// have decided more since: whoever asks has heard of `version`, and hears of that as well.
+    pub fn just_left(&self, tenant: TenantId, order: OrderId, version: i64) -> Option<Arc<Order>> {
+        let (left, order) = self.known.orders.get(&(tenant, order))?;
+        let fresh = self.clock.steady().saturating_sub(left) < ORDERS_KEPT;
+        (fresh && order.version >= version).then_some(order)
     }
-}
 
-impl Ground {
     /// The bureau's word on every line of one price of an order.
     pub async fn price_lines(
         &self,

@@ -152,8 +152,12 @@ pub(super) fn status(url: &str) -> Result<Migrations, OpenError> {
 pub(super) fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
     let mut conn = connection(url).map_err(engine)?;
     sound(&mut conn)?;
-    // Making an index on a large table may take long, and so may waiting for who is at it.
-    conn.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(engine)?;
+    // Making an index on a large table may take long, and so may waiting for who is at it; and checking a new reference
+    // reads both tables whole.
+    conn.batch_execute(
+        "SET statement_timeout = 0; SET lock_timeout = 0; RESET enable_seqscan; RESET enable_hashjoin; RESET enable_mergejoin",
+    )
+    .map_err(engine)?;
     let wrapped = |error: OpenError| diesel::result::Error::QueryBuilderError(error.to_string().into());
     conn.transaction(|conn| {
         diesel::sql_query(format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")).execute(conn)?;

@@ -89,6 +89,21 @@ struct Told {
     bills: Vec<BillId>,
     /// Each at its latest version.
     orders: HashMap<OrderId, i64>,
+    /// The latest version that an answer showed: nobody wants to see an older one again.
+    shown: HashMap<OrderId, i64>,
+}
+
+impl Told {
+    /// The latest version that is known of an order for which a bell rang since the last look.
+    fn rang(&mut self, order: OrderId) -> Option<i64> {
+        let rang = self.orders.remove(&order)?;
+        Some(self.shown.get(&order).copied().unwrap_or_default().max(rang))
+    }
+
+    fn showed(&mut self, view: &OrderView) {
+        let shown = self.shown.entry(view.id).or_default();
+        *shown = view.version.max(*shown);
+    }
 }
 
 impl Drop for MobilePhone {
@@ -260,26 +275,40 @@ impl MobilePhone {
         Some(seen.swap_remove(at))
     }
 
+    async fn change_order(
+        &self,
+        path: &str,
+        ask: &impl Serialize,
+        twice: bool,
+        deadline: Instant,
+    ) -> Result<OrderView, Trouble> {
+        let view = self.change(Method::POST, path, ask, twice, deadline).await?;
+        lock(&self.heard).showed(&view);
+        Ok(view)
+    }
+
     /// Opens an order.
     pub async fn open(&self, ask: &OrderAsk, twice: bool, deadline: Instant) -> Result<OrderView, Trouble> {
-        self.change(Method::POST, "/orders", ask, twice, deadline).await
+        self.change_order("/orders", ask, twice, deadline).await
     }
 
     /// One order: at least as new as the bell told, if one rang for it since the last look.
     pub async fn order(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
-        let heard = lock(&self.heard).orders.remove(&order);
-        let Some(version) = heard else { return self.look(&format!("/orders/{order}"), deadline).await };
+        let Some(version) = lock(&self.heard).rang(order) else {
+            return self.look(&format!("/orders/{order}"), deadline).await;
+        };
         let view: OrderView = self.look(&format!("/orders/{order}?version={version}"), deadline).await?;
         if view.version < version {
-            let broken = format!("order {order} was shown at {} after a bell told {version}", view.version);
+            let broken = format!("order {order} was shown at {} after {version} was told", view.version);
             lock(&self.broken).push(broken);
         }
+        lock(&self.heard).showed(&view);
         Ok(view)
     }
 
     /// Asks for a code.
     pub async fn ask_code(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
-        self.change(Method::POST, &format!("/orders/{order}/code"), &json!({}), false, deadline).await
+        self.change_order(&format!("/orders/{order}/code"), &json!({}), false, deadline).await
     }
 
     /// Authorises.
@@ -290,12 +319,12 @@ impl MobilePhone {
         twice: bool,
         deadline: Instant,
     ) -> Result<OrderView, Trouble> {
-        self.change(Method::POST, &format!("/orders/{order}/pay"), ask, twice, deadline).await
+        self.change_order(&format!("/orders/{order}/pay"), ask, twice, deadline).await
     }
 
     /// Takes it back.
     pub async fn cancel(&self, order: OrderId, deadline: Instant) -> Result<OrderView, Trouble> {
-        self.change(Method::POST, &format!("/orders/{order}/cancel"), &json!({}), false, deadline).await
+        self.change_order(&format!("/orders/{order}/cancel"), &json!({}), false, deadline).await
     }
 
     /// The last order of a bill, if it has one.

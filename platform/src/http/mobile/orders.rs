@@ -54,7 +54,7 @@ pub(in crate::http) async fn open(shared: Data<Shared>, change: Change<OrderAsk>
     get, path = "/mobile/v1/orders/{id}", tag = "orders", security(("session" = [])),
     params(
         ("id" = String, Path, description = "The order"),
-        ("version" = Option<i64>, Query, description = "铃声所报的版本 / the version that a bell told"),
+        ("version" = Option<i64>, Query, description = "所知的最新版本（铃声或答复所报） / the latest version that is known, from a bell or an answer"),
     ),
     responses((status = 200, body = OrderView)),
 )]
@@ -65,7 +65,7 @@ pub(in crate::http) async fn one(
     heard: Option<Query<Heard>>,
 ) -> Answer {
     let id: OrderId = id(&path, Code::OrderUnknown)?;
-    let known = heard.and_then(|heard| shared.ground.known.order(caller.tenant.id, id, heard.version));
+    let known = heard.and_then(|heard| shared.ground.just_left(caller.tenant.id, id, heard.version));
     let order = match known.filter(|order| order.payer == caller.user) {
         Some(order) => order,
         None => Arc::new(open::own(&shared.ground, &caller.tenant, caller.user, id).await?),

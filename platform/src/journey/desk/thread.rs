@@ -146,10 +146,11 @@ impl Lane {
     fn run(&self, mut waiting: mpsc::UnboundedReceiver<Option<Queued>>, mut lingers: mpsc::UnboundedReceiver<Queued>) {
         let mut taken = Vec::with_capacity(self.batch_max);
         while waiting.blocking_recv_many(&mut taken, self.batch_max) > 0 {
-            // Before they are taken: whoever comes later sees to being fetched.
-            self.awaited.store(false, Ordering::Release);
+            // Before they are taken, and as one step with the senders' own: what came before is taken here, whoever comes
+            // later sees to being fetched. All are taken, or nobody would come for the rest.
+            self.awaited.swap(false, Ordering::AcqRel);
             let mut batch: Vec<Queued> = taken.drain(..).flatten().collect();
-            batch.extend(std::iter::from_fn(|| lingers.try_recv().ok()).take(self.batch_max));
+            batch.extend(std::iter::from_fn(|| lingers.try_recv().ok()));
             let outside = batch.iter().filter(|queued| queued.from_outside).count();
             self.from_outside.fetch_sub(outside, Ordering::Relaxed);
             for (_, queued) in by_tenant(batch) {
