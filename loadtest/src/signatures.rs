@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ring::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey};
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -13,6 +13,7 @@ use sandbox::city::City;
 use sandbox::wallet::keys::Keys;
 use schema::sign::SigningKey;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::bench::milli;
 
