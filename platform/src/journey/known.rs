@@ -1,6 +1,6 @@
 //! What this process has read or written and need not read again: rows that never change once they are written, names of
 //! institutions, which are a few seconds old at most, and orders as its desk left them, for whoever says which version
-//! they have heard of. Nothing here decides about money: what can change is read anew.
+//! they have heard of. Of it only what never changes has a part in a decision: what can change is read anew.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,7 +14,8 @@
 //! | [`people`] | login, binding | unbinding, loss |
 //!
 //! What they share: [`perform`] is the list of actions and brings each one's answer to the desk, [`job`] is what an
-//! action has at hand, [`known`] what need not be read again, [`view`] how payer and institution see an order, [`reply`] what an institution is answered.
+//! action has at hand, [`known`] what need not be read again, [`view`] how payer and institution see an order, [`reply`]
+//! what an institution is answered.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::dsl::{exists, not};
 use diesel::prelude::*;
-use schema::ids::{ActionId, BindingId, OrderId, TenantId};
+use schema::ids::{ActionId, OrderId, TenantId};
 
 use super::bills::StoredFacts;
 use super::conn::{Conn, on};
@@ -132,7 +132,7 @@ fn standing(
     ids: &[OrderId],
     answered: &[ActionId],
 ) -> Result<HashMap<OrderId, Standing>, StoreError> {
-    type Binding = (Id, i64, i16, bool, bool, super::values::Hash);
+    type Binding = people::StoredFacts;
     type Row = (Id, String, Option<String>, StoredFacts, Option<Binding>, Option<Id>, Option<Id>, bool);
     let answered: Vec<Id> = answered.iter().copied().map(Id::from).collect();
     let found: Vec<Row> = on!(conn, c => orders::table
@@ -172,10 +172,7 @@ fn standing(
             known.open.extend(open.map(ActionId::from));
             continue;
         }
-        let binding = binding.map(|(id, epoch, level, frozen, unbound, person)| {
-            let id = BindingId::from(id);
-            BindingFacts { id, epoch, level, frozen: frozen || unbound, person: person.into() }
-        });
+        let binding = binding.map(people::facts);
         let order = from_doc(&format!("order {id}"), &doc)?;
         let open = open.map(ActionId::from).into_iter().collect();
         let (bill, person_held_by) = (bill.read()?, person_held_by.map(OrderId::from));

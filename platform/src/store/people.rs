@@ -226,14 +226,21 @@ pub(super) fn binding(conn: &mut Conn, tenant: TenantId, id: BindingId) -> Resul
     Ok(found.map(StoredBinding::read))
 }
 
-/// What the desk decides by, to whom an ended binding is a frozen one; none of the sealed rest is read.
+/// The columns of [`facts`].
+pub(super) type StoredFacts = (Id, i64, i16, bool, bool, Hash);
+
+/// What the desk decides by, to whom an ended binding is a frozen one.
+pub(super) fn facts((id, epoch, level, frozen, unbound, person): StoredFacts) -> BindingFacts {
+    BindingFacts { id: id.into(), epoch, level, frozen: frozen || unbound, person: person.into() }
+}
+
+/// Bindings by id; none of the sealed rest is read.
 pub(super) fn binding_facts(
     conn: &mut Conn,
     tenant: TenantId,
     ids: &[BindingId],
 ) -> Result<HashMap<BindingId, BindingFacts>, StoreError> {
-    type Row = (Id, i64, i16, bool, bool, Hash);
-    let found: Vec<Row> = on!(conn, c => binding::table
+    let found: Vec<StoredFacts> = on!(conn, c => binding::table
         .filter(binding::tenant.eq(Id::from(tenant)))
         .filter(binding::id.eq_any(ids.iter().copied().map(Id::from)))
         .select((
@@ -245,13 +252,7 @@ pub(super) fn binding_facts(
             binding::person,
         ))
         .load(c))?;
-    Ok(found
-        .into_iter()
-        .map(|(id, epoch, level, frozen, unbound, person)| {
-            let id = BindingId::from(id);
-            (id, BindingFacts { id, epoch, level, frozen: frozen || unbound, person: person.into() })
-        })
-        .collect())
+    Ok(found.into_iter().map(facts).map(|facts| (facts.id, facts)).collect())
 }
 
 /// Bindings under which insured money is let go in a batch: they stay as they were seen until it is committed.

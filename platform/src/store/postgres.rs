@@ -68,7 +68,8 @@ fn connection(url: &str) -> Result<PgConnection, String> {
     // none may ever read a whole table because that table was small once, nor join by anything but keys; and none runs long
     // enough to be compiled.
     conn.batch_execute(&format!(
-        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; SET client_min_messages = warning; SET timezone = 'UTC'; SET statement_timeout = {STATEMENT_MS}; \
+        "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; \
+         SET client_min_messages = warning; SET timezone = 'UTC'; SET statement_timeout = {STATEMENT_MS}; \
          SET lock_timeout = {LOCK_MS}; SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}; \
          SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan"
     ))
