@@ -389,7 +389,8 @@ async fn that_an_action_is_done_goes_with_the_next_batch_and_by_itself_where_non
     let city = City::new();
     let order = city.orders(1).remove(0);
     let (after, mut commits) = mpsc::unbounded_channel();
-    let thread = Thread::start(city.desk(), 1, 8, 8, after).expect("a thread");
+    // No more than one at a time, so that nothing but lingering brings two together.
+    let thread = Thread::start(city.desk(), 1, 1, 8, after).expect("a thread");
     let done = || city.command(What::ActionDone);
     let (done_first, cancelled) =
         tokio::join!(thread.tell(done()), thread.tell(city.happens(order.id, Event::Cancelled)));
