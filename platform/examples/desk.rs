@@ -167,15 +167,15 @@ fn main() {
 
 async fn run(options: Options) {
     let store = SqlStore::open_url(&options.url, Access::Serve).expect("a store of today's tables");
-    let lanes = store.lanes();
-    let world = World::seeded(Box::new(store), options.seed);
+    let at_once = store.batches_at_once();
+    let world = World::seeded(Arc::new(store), options.seed);
     let clock = SystemClock::new();
     let at_us = clock.now_us();
     world.clock.set(at_us);
     let desk =
         Desk::new(Arc::clone(&world.store) as Arc<_>, Arc::new(SystemClock::new()), RULES, world.me, Arc::new(Wallet));
     let (after, mut commits) = mpsc::unbounded_channel();
-    let desk = Thread::start(desk, lanes, BATCH_MAX, 100_000, after).expect("threads");
+    let desk = Thread::start(desk, at_once, BATCH_MAX, 100_000, after).expect("threads");
     let (waiting, left, number) = (Mutex::default(), AtomicU32::new(options.payments), AtomicU32::new(0));
     let town = Arc::new(Town { world, clock, desk, waiting, left, number, at_us });
     let people: Vec<Person> = (0..options.at_once).map(|number| town.person(number)).collect();

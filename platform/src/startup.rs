@@ -249,7 +249,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let master = Arc::new(Master::read(Path::new(&settings.keys.master_file))?);
     let opened = Arc::new(open_store(&settings, Access::Serve)?);
-    let (alone, opened_lanes) = (!opened.is_shared(), opened.lanes());
+    let (alone, at_once) = (!opened.is_shared(), opened.batches_at_once());
     in_step(&opened, clock.as_ref())?;
     let store: Arc<dyn Store> = Arc::clone(&opened) as Arc<dyn Store>;
     let sinks = settings.clone();
@@ -293,7 +293,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         Arc::clone(&tenants) as Arc<dyn crate::journey::desk::Dialects>,
     );
     let (after, commits) = mpsc::unbounded_channel();
-    let desk = Thread::start(desk, opened_lanes, settings.limits.desk_batch, settings.limits.desk_queue, after)
+    let desk = Thread::start(desk, at_once, settings.limits.desk_batch, settings.limits.desk_queue, after)
         .map_err(|error| CannotStart::because("the desk's thread")(&error))?;
     let desk_thread = Arc::clone(&desk);
     let ground = Arc::new(Ground {

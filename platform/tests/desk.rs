@@ -401,6 +401,41 @@ async fn that_an_action_is_done_goes_with_the_next_batch_and_by_itself_where_non
 }
 
 #[tokio::test]
+async fn a_full_batch_begins_beside_the_one_under_way() {
+    const FULL: usize = 3;
+    let city = City::new();
+    let orders = city.orders(1 + FULL);
+    let (after, mut commits) = mpsc::unbounded_channel();
+    let thread = Thread::start(city.desk(), 2, FULL, 8, after).expect("threads");
+    let begun = |count| {
+        let attempts = &city.faulty.attempts;
+        async move {
+            while attempts.load(Ordering::Relaxed) < count {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    city.faulty.slow.store(true, Ordering::Relaxed);
+    let mut waiting = Vec::new();
+    for (number, cancel) in city.cancels(&orders).into_iter().enumerate() {
+        let thread = Arc::clone(&thread);
+        waiting.push(tokio::spawn(async move { thread.tell(cancel).await }));
+        if number == 0 {
+            begun(1).await;
+        }
+    }
+    begun(2).await;
+    city.faulty.slow.store(false, Ordering::Relaxed);
+    for task in waiting {
+        assert_eq!(place(&task.await.expect("an outcome")), "closed");
+    }
+    let mut batches = [commits.recv().await, commits.recv().await].map(|commit| commit.expect("a commit").batch);
+    batches.sort_unstable();
+    assert_eq!(batches, [1, FULL], "whoever came while one was under way waited for company");
+    assert!(commits.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_full_queue_turns_callers_away_and_never_an_answer() {
     const ROOM: usize = 2;
     let city = City::new();

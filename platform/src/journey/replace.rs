@@ -8,7 +8,7 @@
 //! | the replacement, settled | carry so much cash | the replaced order's refund |
 //! | the replacement, ended or priced higher | carry nothing | the replaced order's refund |
 //!
-//! Nobody outside is called. Each word is an action row, because the two orders may lie in two lanes and no commit
+//! Nobody outside is called. Each word is an action row, because the two orders may be decided in two batches and no commit
 //! holds both; saying it twice changes nothing.
 
 use schema::ids::{EventId, OrderId, RefundId};

@@ -46,7 +46,8 @@ arrays!(
 pub(super) trait Rows: Sized {
     /// Runs the statement once a row; how many rows of the table it touched.
     fn each(rows: &[Self], conn: &mut SqliteConnection) -> QueryResult<usize>;
-    /// The statement over all rows.
+    /// The statement over all rows, sorted by their columns as declared: whatever names a row comes first, so that every
+    /// process locks rows in one order.
     fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r>;
 }
 
@@ -210,7 +211,7 @@ macro_rules! batched {
         before { $before:expr } after { $after:expr }
     ) => {
         $(#[$doc])*
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         pub(super) struct $name $(<$life>)? {
             $(pub(super) $field: $rust,)*
         }
@@ -290,6 +291,8 @@ macro_rules! batched {
                 }
 
                 fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r> {
+                    let mut rows: Vec<&Self> = rows.iter().collect();
+                    rows.sort_unstable();
                     Box::new(Columns { $($field: rows.iter().map(|row| &row.$field).collect(),)* })
                 }
             }

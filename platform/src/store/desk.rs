@@ -64,8 +64,6 @@ pub(super) fn transact(conn: &mut Conn, wants: &[Want], decide: Decide<'_>) -> C
     if pending.is_empty() {
         return Commit::Committed(written);
     }
-    // Rows are locked in one order by every process.
-    pending.sort_by_key(|pending| pending.change.order.as_ref().map(|write| write.after.id));
     match write_all(tx, &pending, &mut written) {
         Ok(()) => Commit::Committed(written),
         Err(NotCommitted::Refused(error)) => Commit::Refused(error),
@@ -81,9 +79,7 @@ fn write_all(tx: Tx<'_>, pending: &[Pending<'_>], written: &mut [Written]) -> Re
         Ok(()) => return Ok(()),
         Err(tx) => tx,
     };
-    let mut one_by_one: Vec<&Pending<'_>> = pending.iter().collect();
-    one_by_one.sort_by_key(|change| change.at);
-    for change in one_by_one {
+    for change in pending {
         let alone = tx.piece(|conn| write(conn, std::slice::from_ref(change))).map_err(NotCommitted::Refused)?;
         if !alone {
             written[change.at] = Written::Moved;

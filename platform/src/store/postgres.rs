@@ -19,7 +19,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// The oldest server that is known to do all of this: row locks that skip, `IS NOT DISTINCT FROM` in joins, `unnest` of
 /// many arrays, and the idle-in-transaction limit all are older.
 const OLDEST: i64 = 140_000;
-/// Connections of one process: lanes, errands, and requests that only read.
+/// Connections of one process: the desk, errands, and requests that only read.
 const CONNECTIONS: u32 = 12;
 /// A process that stops in the middle of a transaction holds nobody's rows for longer than it counts as living.
 const IDLE_IN_TRANSACTION_MS: u32 = 4_000;

@@ -122,7 +122,7 @@ impl ManageConnection for Manager {
 }
 
 /// Batches that a server takes at a time: while one waits for its flush, another is worked on.
-const LANES: usize = 2;
+const BATCHES_AT_ONCE: usize = 4;
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(2);
 /// A read that failed is tried again this often, each time on another connection: after a restart of the server the
@@ -216,8 +216,8 @@ impl SqlStore {
     }
 
     /// How many batches it can take at a time.
-    pub fn lanes(&self) -> usize {
-        if self.is_shared() { LANES } else { 1 }
+    pub fn batches_at_once(&self) -> usize {
+        if self.is_shared() { BATCHES_AT_ONCE } else { 1 }
     }
 
     /// The store's clock: microseconds UTC; `own_us` where it has none.

@@ -1,6 +1,7 @@
 //! Promises of `verify`: silent on sound books, and every kind of broken book found.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use platform::clock::Clock as _;
 use platform::domain::invariants::Invariant;
@@ -362,7 +363,7 @@ const BREAKS: &[(Invariant, &str, Break)] = &[
 
 pub(crate) fn every_kind_of_broken_book_is_found(engine: &dyn Engine) {
     for (seed, (invariant, how, break_it)) in (1..).zip(BREAKS) {
-        let world = World::seeded(engine.open(), seed);
+        let world = World::seeded(Arc::from(engine.open()), seed);
         let before = world.store.verify(world.tenant).expect("books").violations;
         assert_eq!(before, []);
         let change = break_it(&world);

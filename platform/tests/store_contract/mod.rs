@@ -82,6 +82,7 @@ macro_rules! every_promise {
                 a_wallet_is_asked_for_the_payer_of_that_moment
                 a_refund_is_found_and_follows_its_order
                 nothing_is_seen_from_another_tenant
+                a_batch_of_several_tenants_shows_each_its_own
             }
             books {
                 sound_books_are_silent

@@ -1,9 +1,11 @@
 //! Promises about lists, searches and stories.
 
+use std::sync::Arc;
+
 use platform::clock::Clock as _;
 use platform::domain::order::{self, Event, Inputs, State, Undone};
 use platform::domain::refund::{RefundAsked, RefundEvent, RefundState};
-use platform::store::{Change, ChannelUserRow, NewPrepay, Subject, Written};
+use platform::store::{Change, ChannelUserRow, Commit, NewPrepay, Subject, Want, Written};
 use schema::ids::{OrderId, TenantId};
 use schema::money::Fen;
 use schema::seal::Sealed;
@@ -257,7 +259,36 @@ pub(crate) fn nothing_is_seen_from_another_tenant(engine: &dyn Engine) {
     assert!(store.binding(other, world.binding.id).expect("the store answers").is_none());
     assert!(store.bindings_of_person(other, person).expect("bindings").is_empty());
     assert_eq!(store.institution(other, &world.institution), Ok(None));
-    let want = platform::store::Want { tenant: other, ..world.want(Subject::Order(order.id)) };
+    let want = Want { tenant: other, ..world.want(Subject::Order(order.id)) };
     assert!(world.look(want).order.is_none());
     assert!(store.verify(other).expect("books").orders.is_empty());
+}
+
+pub(crate) fn a_batch_of_several_tenants_shows_each_its_own(engine: &dyn Engine) {
+    let one = World::new(engine.open());
+    let other = World::seeded(Arc::clone(&one.store), 8);
+    let opened = |world: &World| {
+        let change = world.decide_opening(world.bill("B1", 1000), true);
+        let order = change.order.as_ref().expect("an order").after.id;
+        let action = change.actions.first().expect("an action").id;
+        assert_eq!(world.commit_one(change), Written::Done);
+        (order, action)
+    };
+    let (own, others) = (opened(&one), opened(&other));
+    let of = |world: &World, (order, action)| Want { answers: Some(action), ..world.want(Subject::Order(order)) };
+    let wants = [
+        of(&one, own),
+        of(&other, others),
+        of(&one, others),
+        of(&other, own),
+        Want { answers: Some(others.1), ..one.want(Subject::Nothing) },
+    ];
+    let mut seen = Vec::new();
+    let commit = one.store.transact(&wants, &mut |loaded| {
+        seen = loaded.iter().map(|loaded| (loaded.order.as_ref().map(|order| order.id), loaded.action_open)).collect();
+        vec![None; wants.len()]
+    });
+    assert_eq!(commit, Commit::Committed(vec![Written::Done; wants.len()]));
+    let nothing = (None, Some(false));
+    assert_eq!(seen, [(Some(own.0), Some(true)), (Some(others.0), Some(true)), nothing, nothing, nothing]);
 }

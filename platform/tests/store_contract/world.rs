@@ -58,11 +58,11 @@ pub(crate) struct World {
 impl World {
     /// Sets the city up in an empty store.
     pub(crate) fn new(store: Box<dyn Store>) -> World {
-        World::seeded(store, 7)
+        World::seeded(Arc::from(store), 7)
     }
 
     /// Another seed is another tenant, in whatever store.
-    pub(crate) fn seeded(store: Box<dyn Store>, seed: u64) -> World {
+    pub(crate) fn seeded(store: Arc<dyn Store>, seed: u64) -> World {
         let clock = SetClock::new(NOON_US, seed);
         let tenant = TenantId::from_uuid(clock.fresh());
         let vault = Vault::derive(&[7; 32], tenant, 0);
@@ -78,7 +78,7 @@ impl World {
             user: ChannelUserId::from_uuid(clock.fresh()),
             me: ProcessId::from_uuid(clock.fresh()),
             institution: "H44190000001".parse().expect("a code"),
-            store: Arc::from(store),
+            store,
             clock,
             vault,
             tenant,
