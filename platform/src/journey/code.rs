@@ -4,6 +4,8 @@
 //! An answer kept under an idempotency key says that a code was issued, not that its message left. A note beside it says
 //! that; where the gateway refused, or nobody knows any more, a repeat of the key sends another.
 
+use std::sync::Arc;
+
 use schema::ids::{ChannelUserId, EventId, OrderId};
 use schema::mobile::OrderView;
 use schema::personal::{OneTimeCode, Personal as _, Phone};
@@ -45,7 +47,11 @@ pub async fn issue(
 ) -> Result<Vec<u8>, Refusal> {
     let first = ground.first_answer(tenant.id, &key).await?;
     let note = format!("code_sent:{}:{}", key.caller, key.key);
-    let order = open::own(ground, tenant, user, order_id).await?;
+    let at_hand = ground.just_left(tenant.id, order_id, 0).filter(|order| first.is_none() && may_go_on(order, user));
+    let order = match at_hand {
+        Some(order) => order,
+        None => Arc::new(open::own(ground, tenant, user, order_id).await?),
+    };
     if let Some(first) = &first
         && !still_owed(ground, tenant, &order, first, &note).await?
     {
@@ -53,7 +59,7 @@ pub async fn issue(
     }
     let (phone, price_number) = match (&order.state, &order.price, &order.insured) {
         (State::Priced { .. }, Some(price), Some(insured)) => {
-            let phone = people::bound_person(ground, tenant, insured.binding).await?.phone;
+            let phone = people::insured_person(ground, tenant, insured).await?.phone;
             (phone.ok_or_else(|| Refusal::new(Code::BindingLevelTooLow, "no phone is fixed"))?, price.number)
         }
         _ => return Err(not_now(&order)),
@@ -104,6 +110,11 @@ pub async fn issue(
         (Some(first), Outcome::Order(_)) => Ok(first),
         (_, outcome) => open::answered(outcome),
     }
+}
+
+/// Nobody is refused by what is at hand; and whether it still holds is the desk's to say.
+fn may_go_on(order: &Order, user: ChannelUserId) -> bool {
+    order.payer == user && matches!(order.state, State::Priced { .. })
 }
 
 /// Whether the payer waits for a code that was issued under this key and never left.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use schema::bill::LineResult;
-use schema::ids::{BillId, InstitutionCode, OrderId, TenantId};
+use schema::ids::{BillId, BindingId, InstitutionCode, OrderId, TenantId};
 use schema::refusal::{Code, Refusal};
 use schema::seal::{Lookup, Sealed};
 
-use super::Ground;
+use super::{Ground, people};
 use crate::domain::order::Order;
 
 /// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
@@ -46,6 +46,7 @@ pub struct Stated {
 pub struct Known {
     lines: Cache<(TenantId, OrderId, u32), Arc<[LineResult]>>,
     bills: Cache<(TenantId, BillId), Arc<Stated>>,
+    persons: Cache<(TenantId, BindingId, i64), Sealed>,
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
     orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
 }
@@ -55,6 +56,7 @@ impl Default for Known {
         Known {
             lines: Cache::new(ROWS_MAX),
             bills: Cache::new(ROWS_MAX),
+            persons: Cache::new(ROWS_MAX),
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
         }
@@ -108,6 +110,20 @@ impl Ground {
         let stated = Arc::new(Stated { patient: row.bill.patient, sealed: row.bill.sealed });
         self.known.bills.insert(key, Arc::clone(&stated));
         Ok(stated)
+    }
+
+    /// The person behind a binding, sealed, as they were at an epoch of it: a change brings the next. If there has been one,
+    /// as they are now.
+    pub async fn sealed_person(&self, tenant: TenantId, binding: BindingId, epoch: i64) -> Result<Sealed, Refusal> {
+        let key = (tenant, binding, epoch);
+        if let Some(sealed) = self.known.persons.get(&key) {
+            return Ok(sealed);
+        }
+        let row = people::binding_row(self, tenant, binding).await?;
+        if row.facts.epoch == epoch {
+            self.known.persons.insert(key, row.sealed.clone());
+        }
+        Ok(row.sealed)
     }
 
     /// How an institution is called, suspended or not: money that is out must be finished all the same. Refuses an

@@ -176,6 +176,17 @@ impl Ground {
         }
     }
 
+    /// The first answer under an idempotency key, or else the refusal. The desk knows a key that was used; whoever refuses
+    /// before it is asked looks here, and nobody else need look twice.
+    pub async fn unless_answered(
+        &self,
+        tenant: TenantId,
+        key: &CallerKey,
+        refusal: Refusal,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.first_answer(tenant, key).await?.ok_or(refusal)
+    }
+
     /// How long one question on the link may take.
     pub fn link_timeout(&self) -> Duration {
         Duration::from_millis(self.settings.limits.link_timeout_ms)

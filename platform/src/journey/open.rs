@@ -20,9 +20,23 @@ pub async fn open(
     key: CallerKey,
     trace_id: Option<String>,
 ) -> Result<Vec<u8>, Refusal> {
-    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
-        return Ok(first);
+    match opening(ground, tenant, user, ask).await {
+        Ok(what) => {
+            let command = Command {
+                tenant: tenant.id,
+                event_id: EventId::from_uuid(ground.clock.fresh()),
+                what,
+                answers: None,
+                key: Some((key, view::render())),
+                trace_id,
+            };
+            answered(ground.desk.ask(command).await)
+        }
+        Err(refusal) => ground.unless_answered(tenant.id, &key, refusal).await,
     }
+}
+
+async fn opening(ground: &Ground, tenant: &Tenant, user: ChannelUserId, ask: &OrderAsk) -> Result<What, Refusal> {
     let (bill, bindings) = bills::own(ground, tenant, user, ask.bill_id).await?;
     let institution = ground.institution(tenant.id, &bill.bill.facts.institution).await?;
     let insured = match ask.mode {
@@ -39,22 +53,14 @@ pub async fn open(
             Some((binding.facts.id, ask.use_account))
         }
     };
-    let command = Command {
-        tenant: tenant.id,
-        event_id: EventId::from_uuid(ground.clock.fresh()),
-        what: What::Open {
-            order: OrderId::from_uuid(ground.clock.fresh()),
-            bill: ask.bill_id,
-            payer: user,
-            merchant: institution.merchant,
-            insured,
-            carry: None,
-        },
-        answers: None,
-        key: Some((key, view::render())),
-        trace_id,
-    };
-    answered(ground.desk.ask(command).await)
+    Ok(What::Open {
+        order: OrderId::from_uuid(ground.clock.fresh()),
+        bill: ask.bill_id,
+        payer: user,
+        merchant: institution.merchant,
+        insured,
+        carry: None,
+    })
 }
 
 /// The payer cancels. The answer is the order as decided, as JSON.

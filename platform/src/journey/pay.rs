@@ -27,17 +27,9 @@ pub async fn pay(
     key: CallerKey,
     trace_id: Option<String>,
 ) -> Result<Vec<u8>, Refusal> {
-    if let Some(first) = ground.first_answer(tenant.id, &key).await? {
-        return Ok(first);
-    }
-    let order = open::own(ground, tenant, user, order_id).await?;
-    let offered = match &order.insured {
-        None => None,
-        Some(insured) => {
-            let (offered, binding) = proof(ground, tenant, &order, insured.binding, ask).await?;
-            people::recheck(ground, tenant, binding).await?;
-            Some(offered)
-        }
+    let offered = match offered(ground, tenant, user, order_id, ask).await {
+        Ok(offered) => offered,
+        Err(refusal) => return ground.unless_answered(tenant.id, &key, refusal).await,
     };
     let command = Command {
         tenant: tenant.id,
@@ -48,6 +40,21 @@ pub async fn pay(
         trace_id,
     };
     open::answered(ground.desk.ask(command).await)
+}
+
+/// The code that was offered, hashed; none for cash only.
+async fn offered(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    order_id: OrderId,
+    ask: &PayAsk,
+) -> Result<Option<Lookup>, Refusal> {
+    let order = open::own(ground, tenant, user, order_id).await?;
+    let Some(insured) = &order.insured else { return Ok(None) };
+    let (offered, binding) = proof(ground, tenant, &order, insured.binding, ask).await?;
+    people::recheck(ground, tenant, binding).await?;
+    Ok(Some(offered))
 }
 
 /// The code that was offered, hashed, and the binding whose phone and card were.

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::china_time;
 use super::{Ground, Tenant};
+use crate::domain::order::Insured;
 use crate::ephemeral::Unreachable;
 use crate::store::BindingRow;
 
@@ -144,10 +145,10 @@ pub async fn binding_row(ground: &Ground, tenant: TenantId, binding: BindingId) 
     row.ok_or_else(|| Refusal::new(Code::BindingUnknown, format!("no binding {binding}")))
 }
 
-/// The person behind a binding.
-pub async fn bound_person(ground: &Ground, tenant: &Tenant, binding: BindingId) -> Result<BoundPerson, Refusal> {
-    let row = binding_row(ground, tenant.id, binding).await?;
-    open_person(tenant, &row.sealed)
+/// The person under whose binding an order was opened, as they were then; as they are now, if the binding has changed
+/// since: nothing is spent under it any more.
+pub async fn insured_person(ground: &Ground, tenant: &Tenant, insured: &Insured) -> Result<BoundPerson, Refusal> {
+    open_person(tenant, &ground.sealed_person(tenant.id, insured.binding, insured.epoch).await?)
 }
 
 fn seal_person(ground: &Ground, tenant: &Tenant, person: &BoundPerson) -> Result<Sealed, Refusal> {

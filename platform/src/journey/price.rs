@@ -31,7 +31,7 @@ const BY_IDENTITY: &str = "02";
 pub async fn ask(job: &Job<'_>, message: MessageId) -> Result<What, Refusal> {
     let insured_person = match &job.order.insured {
         Some(insured) => {
-            let person = people::bound_person(job.ground, job.tenant, insured.binding).await?;
+            let person = people::insured_person(job.ground, job.tenant, insured).await?;
             Some(insured_person(&person))
         }
         None => None,

@@ -170,7 +170,7 @@ async fn beside(ground: &Ground, tenant: &Tenant, order: &Order) -> Result<view:
     }
     match (&order.state, &order.insured) {
         (State::Priced { .. }, Some(insured)) => {
-            let person = people::bound_person(ground, tenant, insured.binding).await?;
+            let person = people::insured_person(ground, tenant, insured).await?;
             beside.code_phone = person.phone.map(|phone| phone.masked());
         }
         (State::Collecting { insurance, prepay_id, .. }, _) => {
