@@ -34,6 +34,9 @@ impl std::fmt::Debug for Saver {
     }
 }
 
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// Serves `routes` at `address`. `changed` says what to write to `state`, `None` when nothing changed; it is asked
 /// every two seconds and once at the end.
 pub fn listen<S: Serialize + 'static>(
@@ -44,6 +47,8 @@ pub fn listen<S: Serialize + 'static>(
 ) -> io::Result<Listening> {
     let server = HttpServer::new(move || App::new().configure(routes.clone()))
         .workers(2)
+        // As gateways do: whoever calls ends its idle connections earlier, or loses a request now and then.
+        .keep_alive(KEEP_ALIVE)
         .disable_signals()
         .shutdown_timeout(1)
         .bind(address)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -14,6 +15,9 @@ use super::problem::Refused;
 use super::trace::Trace;
 use super::{auth, bills, health, openapi, orders, refunds, trace, visit_cards, work};
 use crate::core::Core;
+
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Binds the face and starts serving; the address is where it really listens.
 pub(crate) fn serve(core: &Arc<Core>) -> io::Result<(Server, SocketAddr)> {
@@ -29,6 +33,8 @@ pub(crate) fn serve(core: &Arc<Core>) -> io::Result<(Server, SocketAddr)> {
     })
     // One thread serves one hospital; many adapters may share a machine.
     .workers(1)
+    // Longer than HIS keep theirs: a question on a connection that was just closed would be lost.
+    .keep_alive(KEEP_ALIVE)
     .disable_signals()
     .shutdown_timeout(3)
     .bind(core.settings.http.listen)?;

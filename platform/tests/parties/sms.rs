@@ -43,8 +43,8 @@ impl World {
         SmsHttp::new(config, self.http.clone())
     }
 
-    fn fault(&self, fault: Fault) {
-        let rule = Rule { operation: "send".to_owned(), subject: None, share_ppm: None, times: Some(1), fault };
+    fn fault(&self, fault: Fault, times: u32) {
+        let rule = Rule { operation: "send".to_owned(), subject: None, share_ppm: None, times: Some(times), fault };
         self.gateway.faults.add(rule);
     }
 
@@ -66,15 +66,17 @@ impl Contract for World {
     }
 
     fn trouble(&self, trouble: Trouble) {
-        self.fault(match trouble {
-            Trouble::AnswerLost => Fault::DoButDoNotAnswer,
-            Trouble::QuestionLost => Fault::NeitherDoNorAnswer,
-            Trouble::Refused => Fault::Refuse {
-                code: "BLACKLISTED".to_owned(),
-                message: format!("号码{PHONE}退订：验证码 123456"),
-            },
-            Trouble::Busy => Fault::Busy,
-        });
+        // One that was lost is sent once more, and is lost again.
+        let (fault, times) = match trouble {
+            Trouble::AnswerLost => (Fault::DoButDoNotAnswer, 2),
+            Trouble::QuestionLost => (Fault::NeitherDoNorAnswer, 2),
+            Trouble::Refused => {
+                let message = format!("号码{PHONE}退订：验证码 123456");
+                (Fault::Refuse { code: "BLACKLISTED".to_owned(), message }, 1)
+            }
+            Trouble::Busy => (Fault::Busy, 1),
+        };
+        self.fault(fault, times);
     }
 
     async fn inbox(&self) -> Vec<String> {
@@ -121,18 +123,21 @@ async fn every_failure_of_the_gateway_has_its_answer() {
     let world = World::new().await;
     let client = world.client("k");
     let refuse = Fault::Refuse { code: "BLACKLISTED".to_owned(), message: format!("号码{PHONE}退订") };
-    for (fault, expected, sent) in [
-        (Fault::Busy, ("BUSY", true), 0),
-        (refuse, ("BLACKLISTED", false), 0),
-        (Fault::NeitherDoNorAnswer, ("unknown", false), 0),
-        (Fault::DoButDoNotAnswer, ("unknown", false), 1),
+    // What is lost on its way is sent once more, under the same id.
+    for (fault, times, expected, sent) in [
+        (Fault::Busy, 1, ("BUSY", true), 0),
+        (refuse, 1, ("BLACKLISTED", false), 0),
+        (Fault::NeitherDoNorAnswer, 1, ("done", false), 1),
+        (Fault::NeitherDoNorAnswer, 2, ("unknown", false), 0),
+        (Fault::DoButDoNotAnswer, 1, ("done", false), 1),
+        (Fault::DoButDoNotAnswer, 2, ("unknown", false), 1),
     ] {
         let before = world.inbox().await.len();
-        world.fault(fault.clone());
-        let answer = client.send(&sms(&format!("{fault:?}"), "x")).await;
+        world.fault(fault.clone(), times);
+        let answer = client.send(&sms(&format!("{fault:?} {times}"), "x")).await;
         assert!(!format!("{answer:?}").contains(PHONE), "the words name nobody: {answer:?}");
-        assert_eq!(code_of(answer), (expected.0.to_owned(), expected.1), "{fault:?}");
-        assert_eq!(world.inbox().await.len() - before, sent, "{fault:?}");
+        assert_eq!(code_of(answer), (expected.0.to_owned(), expected.1), "{fault:?} {times}");
+        assert_eq!(world.inbox().await.len() - before, sent, "{fault:?} {times}");
     }
     assert_eq!(code_of(world.client("wrong").send(&sms("m2", "x")).await), ("BAD_KEY".to_owned(), false));
     world.gateway.listening.stop().await.expect("it stops");

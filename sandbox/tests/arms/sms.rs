@@ -40,7 +40,7 @@ pub(crate) fn arms() -> Vec<Arm> {
             let view = case.collecting().await;
             case.is_told(INSURANCE_PAID).await;
             let phone = case.member.person.phone.expose().to_owned();
-            world.fault(world.url("sms"), "send", &phone, Fault::NeitherDoNorAnswer, Some(1)).await;
+            world.fault(world.url("sms"), "send", &phone, Fault::NeitherDoNorAnswer, Some(2)).await;
             world.fault(world.url("sms"), "send", &phone, Fault::Busy, Some(1)).await;
             case.pay_cash(&view).await;
             case.ends("completed", None, None).await;

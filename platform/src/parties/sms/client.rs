@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use schema::personal::Personal as _;
+use tokio::time::Instant;
 
 use super::config::SmsConfig;
 use super::mapping::{MessageBody, Problem};
@@ -65,7 +66,14 @@ impl SmsHttp {
 
 #[async_trait]
 impl SmsGateway for SmsHttp {
+    /// The gateway sends one id once, so a request that was lost on its way (a connection that had just been closed) is
+    /// made once more: a person waits for it. Not if that took long, because then another would take as long.
     async fn send(&self, sms: &Sms) -> Answer<()> {
-        self.try_send(sms).await.into()
+        let began = Instant::now();
+        match self.try_send(sms).await {
+            Err(No::Unknown(_)) if began.elapsed() < self.timeout / 2 => self.try_send(sms).await,
+            first => first,
+        }
+        .into()
     }
 }
