@@ -84,6 +84,12 @@ fn written(postgres: &Postgres, url: &str) -> io::Result<[u64; 3]> {
     Ok([next(), next(), next()])
 }
 
+/// Whatever the last turn has left to write is written, so that nobody pays for another's; and the log goes on in
+/// segments that are there already, as on a server that has run for a day.
+fn at_rest(postgres: &Postgres, url: &str) -> io::Result<()> {
+    postgres.ask(url, "CHECKPOINT").map(drop)
+}
+
 fn less(after: &Spent, before: &Spent) -> BTreeMap<&'static str, u64> {
     after.iter().map(|(group, ms)| (*group, ms.saturating_sub(before.get(group).copied().unwrap_or(0)))).collect()
 }
@@ -97,8 +103,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let peer = Peer::of_a_city(&dir.join("peer"), own.clone()).await?;
     let engines = Engines::start(Choice::Real, &dir)?;
     let postgres = engines.postgres().ok_or_else(|| io::Error::other("no database server"))?;
-    let url = engines.settings().iter().find(|(name, _)| name == "TONGFU__STORE__URL").map(|(_, url)| url.clone());
-    let url = url.ok_or_else(|| io::Error::other("no database"))?;
+    let url = engines.store_url().ok_or_else(|| io::Error::other("no database"))?.to_owned();
     let beside = peer.database(postgres)?;
     let city = City::start(city::Options {
         people: Some(options.people),
@@ -128,6 +133,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let signed = signatures::counted(&city).await?;
     for turn in 0..options.turns {
         eprintln!("第{}轮 turn {}", turn + 1, turn + 1);
+        at_rest(postgres, &url)?;
         let (before, wrote) = (costs::spent(&pids), written(postgres, &url)?);
         let (payments, took) = drive::press(&city, &crowd, options.payers, time).await;
         let cpu_ms = less(&costs::spent(&pids), &before);
@@ -147,6 +153,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
     eprintln!("半载 half of the top rate: {rate}/s");
+    at_rest(postgres, &url)?;
     let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
     drive::arrive(&load, &city, &crowd, &pids).await;
     let half = crowd.take_figures();

@@ -20,7 +20,7 @@ use crate::idle::{self, Idle};
 use crate::journey;
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::{Options, costs};
+use crate::{Options, costs, lost};
 
 /// Real deadlines would outlive the run; the compressed ones are so short that a busy machine would pass them.
 pub(crate) const PROFILE: Profile = Profile {
@@ -114,7 +114,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
         platform_bin: options.platform_bin.clone(),
         profile: Some(PROFILE),
         platform_env: engines.settings().to_vec(),
-        replicas: options.replicas,
+        replicas: options.scenario.replicas(options.replicas),
         plain: true,
         ..city::Options::default()
     })
@@ -130,7 +130,18 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     };
 
     let city = Arc::new(city);
-    let (before, took) = arrive(&options.load(), &city, &crowd, &pids).await;
+    let load = options.load();
+    let a_third_in = Duration::from_secs((load.warm_up + load.seconds / 3).into());
+    let losing = async {
+        match (options.scenario, engines.postgres(), engines.store_url()) {
+            (Scenario::LostReplica, Some(postgres), Some(url)) => {
+                lost::lose(&city, postgres, url, a_third_in).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    };
+    let ((before, took), lost) = tokio::join!(arrive(&load, &city, &crowd, &pids), losing);
+    let lost = lost?;
     let spent = costs::spent(&pids);
     let peak_kib = pids.get(city::town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     city.set_faults(0).await?;
@@ -142,6 +153,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     let figures = crowd.take_figures();
     let mut report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
     report.bytes_per_idle_link = idle.map(|idle| idle.bytes_per_link);
+    report.lost = lost;
     if report.is_sound() {
         std::fs::remove_dir_all(&dir)?;
     } else {

@@ -17,6 +17,8 @@ pub(crate) enum Choice {
     Real,
 }
 
+const STORE_URL: &str = "TONGFU__STORE__URL";
+
 /// Engines that run. Dropping them stops them.
 #[derive(Debug, Default)]
 pub(crate) struct Engines {
@@ -40,7 +42,7 @@ impl Engines {
         let java = ["-Xmx512m", "-XX:+UseSerialGC"].map(str::to_owned).to_vec();
         let kafka = Kafka::start(&kafka::Shape { java, front: None })?;
         let settings = [
-            ("TONGFU__STORE__URL", postgres.database(None)?),
+            (STORE_URL, postgres.database(None)?),
             ("TONGFU__EPHEMERAL__URL", redis.url().to_owned()),
             ("TONGFU__EVENTS__URL", format!("kafka://{}/tongfu-load?partitions=4", kafka.bootstrap())),
         ];
@@ -51,6 +53,12 @@ impl Engines {
     /// The database server; none where the store is embedded.
     pub(crate) fn postgres(&self) -> Option<&Postgres> {
         self.servers.as_ref().map(|(postgres, ..)| postgres)
+    }
+
+    /// The platform's database; none where the store is embedded.
+    pub(crate) fn store_url(&self) -> Option<&str> {
+        let (_, url) = self.settings.iter().find(|(name, _)| name == STORE_URL)?;
+        Some(url)
     }
 
     /// The platform's settings, as environment.

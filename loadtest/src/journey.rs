@@ -61,7 +61,11 @@ pub(crate) struct Told {
 /// Pays one insured bill of the member's own.
 pub(crate) async fn pay(member: &Member, institution: &str, outside: &Outside, patience: Duration) -> Told {
     let mut steps = Vec::with_capacity(Step::ALL.len());
-    let failed = walk(member, institution, outside, Instant::now() + patience, &mut steps).await.err();
+    let began = Instant::now();
+    let failed = walk(member, institution, outside, began + patience, &mut steps).await.err();
+    if let Some(why) = &failed {
+        tracing::warn!(institution, why, ?steps, took = ?began.elapsed(), "a payment was not completed");
+    }
     Told { steps, failed }
 }
 

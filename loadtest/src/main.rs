@@ -8,6 +8,7 @@
 //! | [`drive`] | the open loop |
 //! | [`figures`] | histograms and the time line |
 //! | [`idle`] | adapters that are connected and say nothing |
+//! | [`lost`] | a platform process is killed |
 //! | [`costs`], [`signatures`] | processor time and memory by program; signatures apart |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
@@ -20,6 +21,7 @@ mod engines;
 mod figures;
 mod idle;
 mod journey;
+mod lost;
 mod peer;
 mod plot;
 mod report;

@@ -11,6 +11,7 @@ use crate::Options;
 use crate::costs::Spent;
 use crate::figures::Figures;
 use crate::journey::Step;
+use crate::lost::Lost;
 
 /// A run.
 pub(crate) struct Report {
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     peak_kib: Option<u64>,
     /// What the platform's memory grew by for each link that only stood there.
     pub(crate) bytes_per_idle_link: Option<u64>,
+    /// What became of what a killed process held.
+    pub(crate) lost: Option<Lost>,
 }
 
 impl Report {
@@ -44,7 +47,7 @@ impl Report {
         Report {
             scenario: options.scenario.name(),
             rate: options.rate,
-            replicas: options.replicas,
+            replicas: options.scenario.replicas(options.replicas),
             figures,
             verdict,
             fallen,
@@ -52,6 +55,7 @@ impl Report {
             cpu_ms: after.iter().map(|(group, ms)| (*group, ms.saturating_sub(since(group)))).collect(),
             peak_kib,
             bytes_per_idle_link: None,
+            lost: None,
         }
     }
 
@@ -81,6 +85,7 @@ impl Report {
             "elapsed_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             "cpu_us_per_payment": cpu,
             "platform_peak_kib": self.peak_kib, "bytes_per_idle_link": self.bytes_per_idle_link,
+            "lost_replica": self.lost.as_ref().map(Lost::json),
             "books_balance": self.verdict.books_balance, "sides_agree": self.verdict.sides_agree,
             "charged_twice": self.verdict.charged_twice, "differences": self.verdict.differences,
             "fallen": self.fallen,
@@ -119,6 +124,9 @@ impl Report {
         }
         if let Some(bytes) = self.bytes_per_idle_link {
             let _ = writeln!(page, "\n{bytes} bytes of the platform's memory per idle link");
+        }
+        if let Some(lost) = &self.lost {
+            let _ = writeln!(page, "\n{lost}");
         }
         for (why, count) in &self.figures.failed {
             let _ = writeln!(page, "\n* {count} × {why}");

@@ -25,6 +25,8 @@ pub(crate) enum Scenario {
     RealBureau,
     /// Everybody outside fails often.
     FaultStorm,
+    /// One of several platform processes is killed.
+    LostReplica,
 }
 
 /// The hospital that is slow in [`Scenario::SlowHospital`].
@@ -46,7 +48,13 @@ impl Scenario {
             Scenario::SlowHospital => "slow-hospital",
             Scenario::RealBureau => "real-bureau",
             Scenario::FaultStorm => "fault-storm",
+            Scenario::LostReplica => "lost-replica",
         }
+    }
+
+    /// How many platform processes it needs, if that many were wanted.
+    pub(crate) fn replicas(self, wanted: usize) -> usize {
+        if self == Scenario::LostReplica { wanted.max(2) } else { wanted }
     }
 
     /// When the next payment arrives after one at `at`: a Poisson stream, whose rate may change with time.
@@ -71,7 +79,11 @@ impl Scenario {
     /// Makes the world what the scenario says.
     pub(crate) async fn prepare(self, city: &City) -> std::io::Result<()> {
         match self {
-            Scenario::Steady | Scenario::Surge | Scenario::Soak | Scenario::ManyInstitutions => Ok(()),
+            Scenario::Steady
+            | Scenario::Surge
+            | Scenario::Soak
+            | Scenario::ManyInstitutions
+            | Scenario::LostReplica => Ok(()),
             Scenario::FaultStorm => city.set_faults(STORM_PPM).await,
             Scenario::SlowHospital => {
                 let rules = ["pre-settle", "settled", "release", "query"].map(|operation| Rule {
