@@ -13,7 +13,7 @@ use sandbox::engines::postgres::Postgres;
 use serde_json::{Map, Value, json};
 
 use crate::costs::{self, Spent};
-use crate::drive::{self, Crowd, Load, PROFILE};
+use crate::drive::{self, Crowd, Load, PROFILE, Pressed};
 use crate::engines::{Choice, Engines};
 use crate::journey::Step;
 use crate::peer::Peer;
@@ -84,12 +84,6 @@ fn written(postgres: &Postgres, url: &str) -> io::Result<[u64; 3]> {
     Ok([next(), next(), next()])
 }
 
-/// Whatever the last turn has left to write is written, so that nobody pays for another's; and the log goes on in
-/// segments that are there already, as on a server that has run for a day.
-fn at_rest(postgres: &Postgres, url: &str) -> io::Result<()> {
-    postgres.ask(url, "CHECKPOINT").map(drop)
-}
-
 fn less(after: &Spent, before: &Spent) -> BTreeMap<&'static str, u64> {
     after.iter().map(|(group, ms)| (*group, ms.saturating_sub(before.get(group).copied().unwrap_or(0)))).collect()
 }
@@ -122,7 +116,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     eprintln!("热身 warming up");
     let costs_ns = signatures::costs_ns()?;
     // A broker on a virtual machine compiles itself for the first minute, and the database has no statistics yet.
-    drive::press(&city, &crowd, options.payers, WARM_UP).await;
+    drive::press(&city, &crowd, options.payers, WARM_UP, || Ok(())).await?;
     // Plans made for empty tables are bad ones for full tables; a server that has run for a day has statistics.
     for setting in ["ANALYZE", "ALTER SYSTEM SET autovacuum_naptime = '60s'", "SELECT pg_reload_conf()"] {
         postgres.ask(&url, setting)?;
@@ -130,30 +124,27 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
     crowd.take_figures();
     let (mut whole, mut rows) = (Vec::new(), Vec::new());
-    let signed = signatures::counted(&city).await?;
+    let (signed, mut completed) = (signatures::counted(&city).await?, 0);
+    let mut again = 0;
     for turn in 0..options.turns {
         eprintln!("第{}轮 turn {}", turn + 1, turn + 1);
-        at_rest(postgres, &url)?;
-        let (before, wrote) = (costs::spent(&pids), written(postgres, &url)?);
-        let (payments, took) = drive::press(&city, &crowd, options.payers, time).await;
-        let cpu_ms = less(&costs::spent(&pids), &before);
-        whole.push(Turn { payments, took, cpu_ms, written: since(&written(postgres, &url)?, &wrote) });
-        let failed = crowd.take_figures().failed;
-        if !failed.is_empty() {
-            eprintln!("未完成 not completed: {failed:?}");
+        let mark = || Ok((costs::spent(&pids), written(postgres, &url)?));
+        let pressed = drive::press(&city, &crowd, options.payers, time, mark).await?;
+        let [(spent, wrote), (after, written)] = pressed.marks;
+        let Pressed { payments, took, .. } = pressed;
+        whole.push(Turn { payments, took, cpu_ms: less(&after, &spent), written: since(&written, &wrote) });
+        let seen = crowd.take_figures();
+        completed += seen.completed;
+        again += seen.again;
+        if !seen.failed.is_empty() {
+            eprintln!("未完成 not completed: {:?}", seen.failed);
         }
         rows.push(peer_turn(&peer, postgres, &beside, time, u64::from(turn + 1) * 10_000_000, &pids)?);
     }
-    let signed = signatures::report(
-        &signed,
-        &signatures::counted(&city).await?,
-        &costs_ns,
-        whole.iter().map(|turn| turn.payments).sum(),
-    );
+    let signed = signatures::report(&signed, &signatures::counted(&city).await?, &costs_ns, completed);
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
     eprintln!("半载 half of the top rate: {rate}/s");
-    at_rest(postgres, &url)?;
     let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
     drive::arrive(&load, &city, &crowd, &pids).await;
     let half = crowd.take_figures();
@@ -170,6 +161,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     report.insert("charged_twice".into(), json!(verdict.charged_twice));
     tell(&mut report, &whole, &rows, &peer);
     report.insert("signatures".into(), signed);
+    report.insert("authorised_again".into(), json!(again));
     report.insert("platform_peak_kib".into(), json!(peak_kib));
     report.insert("half_rate_per_s".into(), json!(rate));
     report.insert("own_share_ms_at_half_rate".into(), own_share(&half));

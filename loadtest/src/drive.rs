@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,17 +74,37 @@ pub(crate) struct Load {
     pub(crate) seed: u64,
 }
 
-/// As many payments at a time as there are `payers`, each following the last at once, until the time is over: the most
-/// that the city can do. How many were completed until the last had ended, and how long that took.
-pub(crate) async fn press(city: &Arc<City>, crowd: &Arc<Crowd>, payers: usize, time: Duration) -> (u64, Duration) {
+/// Until there are as many payments at a time as there are to be.
+const RAMP: Duration = Duration::from_secs(3);
+
+/// What was seen of a press.
+pub(crate) struct Pressed<T> {
+    /// Payments that were completed between the two marks.
+    pub(crate) payments: u64,
+    pub(crate) took: Duration,
+    /// What was marked before and after.
+    pub(crate) marks: [T; 2],
+}
+
+/// As many payments at a time as there are `payers`, each following the last at once: the most that the city can do.
+/// Counted is what lies between two marks, when all of them are under way; then the last ones are let end.
+pub(crate) async fn press<T>(
+    city: &Arc<City>,
+    crowd: &Arc<Crowd>,
+    payers: usize,
+    time: Duration,
+    mark: impl Fn() -> io::Result<T>,
+) -> io::Result<Pressed<T>> {
     let hospitals = hospitals();
     let began = Instant::now();
+    let over = Arc::new(AtomicBool::new(false));
     let mut under_way = JoinSet::new();
     for number in 0..payers {
         let (city, crowd, hospitals) = (Arc::clone(city), Arc::clone(crowd), hospitals.clone());
+        let over = Arc::clone(&over);
         under_way.spawn(async move {
             let mut turn = number;
-            while began.elapsed() < time {
+            while !over.load(Ordering::Relaxed) {
                 let (admdvs, institution) = hospitals[turn % hospitals.len()];
                 turn += 1;
                 let member = lock(&crowd.free).get_mut(admdvs).and_then(VecDeque::pop_front);
@@ -98,8 +119,16 @@ pub(crate) async fn press(city: &Arc<City>, crowd: &Arc<Crowd>, payers: usize, t
             }
         });
     }
+    tokio::time::sleep(RAMP).await;
+    let (before, marked) = (mark()?, Instant::now());
+    let already = lock(&crowd.figures).completed;
+    tokio::time::sleep_until(marked + time).await;
+    let payments = lock(&crowd.figures).completed - already;
+    let took = marked.elapsed();
+    let after = mark()?;
+    over.store(true, Ordering::Relaxed);
     while under_way.join_next().await.is_some() {}
-    (lock(&crowd.figures).completed, began.elapsed())
+    Ok(Pressed { payments, took, marks: [before, after] })
 }
 
 /// Runs the scenario and proves the books.

@@ -32,6 +32,8 @@ pub(crate) struct Figures {
     pub(crate) arrived: u64,
     /// Of them: paid and booked.
     pub(crate) completed: u64,
+    /// How often one had to be authorised anew.
+    pub(crate) again: u64,
     /// Why the others were not.
     pub(crate) failed: BTreeMap<String, u64>,
     /// Arrivals for which nobody was free: the crowd is too small for the rate.
@@ -70,6 +72,7 @@ impl Figures {
             let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             self.steps.entry(step).or_insert_with(histogram).saturating_record(micros);
         }
+        self.again += told.again;
         match told.failed {
             None => self.completed += 1,
             Some(why) => *self.failed.entry(why).or_default() += 1,
@@ -94,6 +97,7 @@ impl Figures {
             .collect();
         json!({
             "arrived": self.arrived, "completed": self.completed, "failed": self.failed,
+            "authorised_again": self.again,
             "nobody_free": self.nobody_free, "steps": steps,
         })
     }

@@ -54,19 +54,27 @@ impl Step {
 pub(crate) struct Told {
     /// The steps that came about, and how long each took.
     pub(crate) steps: Vec<(Step, Duration)>,
+    /// How often it had to be authorised anew.
+    pub(crate) again: u64,
     /// What kept it from being completed, in a word.
     pub(crate) failed: Option<String>,
 }
+
+/// How often a person tries the same thing.
+const TIMES: usize = 3;
+/// How long a person waits for a code until they ask for another.
+const CODE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Pays one insured bill of the member's own.
 pub(crate) async fn pay(member: &Member, institution: &str, outside: &Outside, patience: Duration) -> Told {
     let mut steps = Vec::with_capacity(Step::ALL.len());
     let began = Instant::now();
-    let failed = walk(member, institution, outside, began + patience, &mut steps).await.err();
+    let mut again = 0;
+    let failed = walk(member, institution, outside, began + patience, &mut steps, &mut again).await.err();
     if let Some(why) = &failed {
         tracing::warn!(institution, why, ?steps, took = ?began.elapsed(), "a payment was not completed");
     }
-    Told { steps, failed }
+    Told { steps, again, failed }
 }
 
 async fn walk(
@@ -75,6 +83,7 @@ async fn walk(
     outside: &Outside,
     deadline: Instant,
     steps: &mut Vec<(Step, Duration)>,
+    again: &mut u64,
 ) -> Result<(), String> {
     let (phone, own) = (member.phone(), &member.person.own);
     let mut since = Instant::now();
@@ -94,26 +103,33 @@ async fn walk(
         return Err(format!("not priced but {}: {}", view.state, view.reason.unwrap_or_default()));
     }
 
-    let proof = if mode == Mode::CashOnly {
-        PayAsk { phone: None, code: None, card_no: None }
-    } else {
-        let number = member.person.phone.expose();
-        let seen = outside.last_message(number).await;
+    // A 2207 that left nothing brings the order back to its price, and whoever wants to pay authorises anew.
+    let mut view = view;
+    for time in 0..TIMES {
+        let proof = proof(member, outside, &view, &bill_no, deadline, (time == 0).then_some(&mut *steps)).await?;
         since = Instant::now();
-        phone.ask_code(view.id, deadline).await.map_err(|trouble| trouble.to_string())?;
-        lap(steps, Step::Code, &mut since);
-        let fits = |text: &str| text.contains(&bill_no) && text.contains("验证码") && code_in(text).is_some();
-        let message = outside.message(number, seen, deadline, fits).await.ok_or("no code came")?;
-        PayAsk { phone: Some(member.person.phone.clone()), code: code_in(&message), card_no: Some(member.card_no(own)) }
-    };
-    since = Instant::now();
-    let view = phone.pay(view.id, &proof, false, deadline).await.map_err(|trouble| trouble.to_string())?;
-    steps.push((Step::Pay, since.elapsed()));
-    let view = until(member, view, deadline, |view| view.wallet.is_some() || is_over(view)).await?;
+        let paid = phone.pay(view.id, &proof, false, deadline).await.map_err(|trouble| trouble.to_string())?;
+        if time == 0 {
+            steps.push((Step::Pay, since.elapsed()));
+        } else {
+            *again += 1;
+        }
+        let enough = |view: &OrderView| view.wallet.is_some() || is_over(view) || view.state == "priced";
+        view = until(member, paid, deadline, enough).await?;
+        if view.state != "priced" {
+            break;
+        }
+    }
     lap(steps, Step::Settle, &mut since);
     let view = match (&view.wallet, &view.split) {
         (Some(wallet), Some(split)) if !is_over(&view) => {
-            let word = outside.tap_wallet(&wallet.package, &member.person.openid, split.cash_fen).await;
+            let mut word = String::new();
+            for _ in 0..TIMES {
+                word = outside.tap_wallet(&wallet.package, &member.person.openid, split.cash_fen).await;
+                if word != "NO_ANSWER" {
+                    break;
+                }
+            }
             if word != "PAID" && word != "ORDERPAID" {
                 return Err(format!("the wallet said {word}"));
             }
@@ -127,6 +143,35 @@ async fn walk(
     }
     steps.push((Step::Whole, began.elapsed()));
     Ok(())
+}
+
+/// What a person must show to pay: nothing for cash only, and else a code that is asked for again if none comes.
+async fn proof(
+    member: &Member,
+    outside: &Outside,
+    view: &OrderView,
+    bill_no: &str,
+    deadline: Instant,
+    mut steps: Option<&mut Vec<(Step, Duration)>>,
+) -> Result<PayAsk, String> {
+    if view.mode == Mode::CashOnly {
+        return Ok(PayAsk { phone: None, code: None, card_no: None });
+    }
+    let number = member.person.phone.expose();
+    let fits = |text: &str| text.contains(bill_no) && text.contains("验证码") && code_in(text).is_some();
+    for _ in 0..TIMES {
+        let seen = outside.last_message(number).await;
+        let began = Instant::now();
+        member.phone().ask_code(view.id, deadline).await.map_err(|trouble| trouble.to_string())?;
+        if let Some(steps) = steps.take() {
+            steps.push((Step::Code, began.elapsed()));
+        }
+        if let Some(message) = outside.message(number, seen, deadline.min(began + CODE_PATIENCE), fits).await {
+            let card_no = Some(member.card_no(&member.person.own));
+            return Ok(PayAsk { phone: Some(member.person.phone.clone()), code: code_in(&message), card_no });
+        }
+    }
+    Err("no code came".to_owned())
 }
 
 fn is_over(view: &OrderView) -> bool {

@@ -128,6 +128,9 @@ impl Report {
         if let Some(lost) = &self.lost {
             let _ = writeln!(page, "\n{lost}");
         }
+        if self.figures.again > 0 {
+            let _ = writeln!(page, "\n* authorised anew {} times", self.figures.again);
+        }
         for (why, count) in &self.figures.failed {
             let _ = writeln!(page, "\n* {count} × {why}");
         }

@@ -49,6 +49,8 @@ pub fn listen<S: Serialize + 'static>(
         .workers(2)
         // As gateways do: whoever calls ends its idle connections earlier, or loses a request now and then.
         .keep_alive(KEEP_ALIVE)
+        // One that was opened for nothing yet is idle as well.
+        .client_request_timeout(KEEP_ALIVE)
         .disable_signals()
         .shutdown_timeout(1)
         .bind(address)?;

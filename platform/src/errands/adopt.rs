@@ -13,16 +13,24 @@ use super::perform::Performer;
 use crate::journey::Ground;
 use crate::store::NewAction;
 
-const RENEW_MS: u64 = 1000;
+/// Between two looks for the dead. What one of them held goes on within five seconds: after [`DEAD_AFTER_MS`], this, and a
+/// question.
+const LOOK_MS: u64 = 250;
+/// The lease is renewed every second, with every so many looks.
+const LOOKS_A_RENEWAL: u32 = 4;
 const ADOPTED_MAX: u32 = 256;
 
 /// Runs for ever.
 pub async fn run(ground: Arc<Ground>, performer: Arc<Performer>, me: ProcessId) {
-    loop {
-        if let Err(refusal) = round(&ground, &performer, me, DEAD_AFTER_MS).await {
-            tracing::warn!(%refusal, "the lease could not be renewed");
+    for look in (0..LOOKS_A_RENEWAL).cycle() {
+        let done = match look {
+            0 => round(&ground, &performer, me, DEAD_AFTER_MS).await,
+            _ => adopt(&ground, &performer, me, DEAD_AFTER_MS).await,
+        };
+        if let Err(refusal) = done {
+            tracing::warn!(%refusal, "the lease could not be renewed, or the dead not looked for");
         }
-        tokio::time::sleep(Duration::from_millis(RENEW_MS)).await;
+        tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
 }
 
@@ -38,6 +46,16 @@ pub async fn round(
     let reading = ground.clock.steady();
     ground.read(move |store| store.renew_lease(me, now_us)).await?;
     performer.lease().renewed(reading);
+    adopt(ground, performer, me, dead_after_ms).await
+}
+
+async fn adopt(
+    ground: &Arc<Ground>,
+    performer: &Arc<Performer>,
+    me: ProcessId,
+    dead_after_ms: i64,
+) -> Result<(), Refusal> {
+    let now_us = ground.clock.now_us();
     loop {
         let since = ground.clock.steady();
         let adopted = ground.read(move |store| store.adopt(me, now_us, dead_after_ms, ADOPTED_MAX)).await?;

@@ -18,8 +18,8 @@ use super::command::{Aftermath, Command, Door, Outcome, What};
 const LINGER: Duration = Duration::from_millis(50);
 /// Under load a tenant's batches begin this far apart: a commit costs nearly the same whatever it holds.
 const PACE: Duration = Duration::from_millis(20);
-/// Load is when so many events of a tenant come within [`PACE`]; with fewer, waiting would bring hardly any company.
-const COMPANY: u32 = 4;
+/// Load is when so many events of a tenant come within [`PACE`]; with fewer, waiting would hardly bring any company.
+const COMPANY: u32 = 2;
 /// Over which time that is judged.
 const JUDGED: Duration = Duration::from_millis(200);
 
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn under_load_batches_begin_twenty_milliseconds_apart_and_otherwise_at_once() {
         assert_eq!(every(2, 500).next(), Duration::from_millis(2020), "500 a second");
-        assert_eq!(every(8, 125).next(), Duration::ZERO, "125 a second");
+        assert_eq!(every(12, 83).next(), Duration::ZERO, "83 a second");
         assert_eq!(every(20, 50).next(), Duration::ZERO, "50 a second");
     }
 
