@@ -25,7 +25,7 @@ pub(crate) enum Scenario {
     RealBureau,
     /// Everybody outside fails often.
     FaultStorm,
-    /// One of several platform processes is killed.
+    /// One of several platform processes is killed, while bureaus take a second, so that it holds something.
     LostReplica,
 }
 
@@ -36,6 +36,13 @@ const SLOW_MS: u64 = 30_000;
 /// Half the way up, and half the way down.
 const SURGE: Duration = Duration::from_secs(60);
 const STORM_PPM: u32 = 120_000;
+/// How long a bureau takes in [`Scenario::LostReplica`], in milliseconds.
+const HELD_MS: u64 = 1_000;
+
+fn late(operation: &str, delay_ms: u64) -> Rule {
+    let operation = operation.to_owned();
+    Rule { operation, subject: None, share_ppm: None, times: None, fault: Fault::Delay { delay_ms } }
+}
 
 impl Scenario {
     /// The name on the command line.
@@ -79,11 +86,10 @@ impl Scenario {
     /// Makes the world what the scenario says.
     pub(crate) async fn prepare(self, city: &City) -> std::io::Result<()> {
         match self {
-            Scenario::Steady
-            | Scenario::Surge
-            | Scenario::Soak
-            | Scenario::ManyInstitutions
-            | Scenario::LostReplica => Ok(()),
+            Scenario::Steady | Scenario::Surge | Scenario::Soak | Scenario::ManyInstitutions => Ok(()),
+            Scenario::LostReplica => {
+                city.bureau_faults(&["2206", "2207"].map(|operation| late(operation, HELD_MS))).await
+            }
             Scenario::FaultStorm => city.set_faults(STORM_PPM).await,
             Scenario::SlowHospital => {
                 let rules = ["pre-settle", "settled", "release", "query"].map(|operation| Rule {
@@ -96,13 +102,8 @@ impl Scenario {
                 city.his_faults(&rules).await
             }
             Scenario::RealBureau => {
-                let late = |operation: &str, share_ppm, delay_ms| Rule {
-                    operation: operation.to_owned(),
-                    subject: None,
-                    share_ppm: Some(share_ppm),
-                    times: None,
-                    fault: Fault::Delay { delay_ms },
-                };
+                let late =
+                    |operation, share_ppm, delay_ms| Rule { share_ppm: Some(share_ppm), ..late(operation, delay_ms) };
                 let busy = |operation: &str| Rule {
                     operation: operation.to_owned(),
                     subject: None,
