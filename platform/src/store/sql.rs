@@ -122,7 +122,7 @@ impl ManageConnection for Manager {
 }
 
 /// Batches that a server takes at a time: while one waits for its flush, another is worked on.
-const BATCHES_AT_ONCE: usize = 4;
+const BATCHES_AT_ONCE: usize = 2;
 /// How long a request waits for a connection.
 const WAIT: Duration = Duration::from_secs(2);
 /// A read that failed is tried again this often, each time on another connection: after a restart of the server the
