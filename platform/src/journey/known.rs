@@ -1,6 +1,7 @@
 //! What this process has read or written and need not read again: rows that never change once they are written, names of
 //! institutions, which are a few seconds old at most, and orders as its desk left them, for whoever says which version
-//! they have heard of. Of it only what never changes has a part in a decision: what can change is read anew.
+//! they have heard of. Of it only what never changes has a part in a decision: what can change is read anew. An order at
+//! hand may let a code be asked for; whether one is issued the desk decides on what is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
