@@ -12,13 +12,14 @@ use sandbox::city::{self, City, town};
 use sandbox::engines::postgres::Postgres;
 use serde_json::{Map, Value, json};
 
-use crate::costs::{self, Spent};
-use crate::drive::{self, Crowd, Load, PROFILE, Pressed};
+use crate::costs;
+use crate::drive::{self, Crowd, Load, PROFILE};
 use crate::engines::{Choice, Engines};
 use crate::journey::Step;
 use crate::peer::Peer;
 use crate::scenario::Scenario;
-use crate::signatures;
+use crate::turn::{Taken, Turn, Turns, less, median, milli, owned, peer_turn, ratio, since, spread, written};
+use crate::{signatures, stored};
 
 /// Payments before the first turn.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -44,48 +45,15 @@ pub(crate) struct Options {
     /// 结果文件 / where the figures go
     #[arg(long, default_value = "target/bench.json")]
     out: PathBuf,
+    /// 只由个人账户足够的人支付，不经微信支付 / only people pay whose accounts cover their part: without the wallet's RSA
+    #[arg(long)]
+    without_cash: bool,
+    /// 再存入多少笔已完成的支付后重测 / measures again with so many finished payments more in the store
+    #[arg(long, default_value_t = 0)]
+    stored: u64,
     /// 单独测量写台的程序 / the program that drives the desk alone (`platform/examples/desk.rs`)
     #[arg(long)]
     desk_bin: Option<PathBuf>,
-}
-
-/// One turn of something that pays.
-#[derive(Debug, Clone, Default)]
-struct Turn {
-    payments: u64,
-    took: Duration,
-    cpu_ms: BTreeMap<&'static str, u64>,
-    /// WAL bytes, commits, flushes.
-    written: [u64; 3],
-}
-
-impl Turn {
-    /// Payments a second, in thousandths.
-    fn per_s_milli(&self) -> u64 {
-        self.payments * 1_000_000 / u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// Processor microseconds of these groups a payment.
-    fn cpu_us(&self, groups: &[&str]) -> u64 {
-        let ms: u64 = groups.iter().filter_map(|group| self.cpu_ms.get(group)).sum();
-        ms * 1000 / self.payments.max(1)
-    }
-}
-
-/// What a database server has written so far: WAL bytes, commits of one database, flushes of the WAL.
-fn written(postgres: &Postgres, url: &str) -> io::Result<[u64; 3]> {
-    let told = postgres.ask(
-        url,
-        "SELECT pg_stat_force_next_flush(); SELECT wal_bytes::int8 || ' ' || (SELECT xact_commit FROM pg_stat_database \
-         WHERE datname = current_database()) || ' ' || wal_sync FROM pg_stat_wal",
-    )?;
-    let mut numbers = told.split_whitespace().filter_map(|word| word.parse().ok());
-    let mut next = || numbers.next().unwrap_or(0);
-    Ok([next(), next(), next()])
-}
-
-fn less(after: &Spent, before: &Spent) -> BTreeMap<&'static str, u64> {
-    after.iter().map(|(group, ms)| (*group, ms.saturating_sub(before.get(group).copied().unwrap_or(0)))).collect()
 }
 
 /// Runs it, prints it and leaves it in a file.
@@ -94,7 +62,8 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     std::fs::create_dir_all(&dir)?;
     eprintln!("取样 taking the rows of a few payments");
     let own = city::Options { seed: options.seed, profile: Some(PROFILE), plain: true, ..city::Options::default() };
-    let peer = Peer::of_a_city(&dir.join("peer"), own.clone()).await?;
+    let people = if options.without_cash { drive::without_cash } else { drive::everybody };
+    let peer = Peer::of_a_city(&dir.join("peer"), own.clone(), people).await?;
     let engines = Engines::start(Choice::Real, &dir)?;
     let postgres = engines.postgres().ok_or_else(|| io::Error::other("no database server"))?;
     let url = engines.store_url().ok_or_else(|| io::Error::other("no database"))?.to_owned();
@@ -107,11 +76,10 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     })
     .await?;
     city.settle_in().await?;
-    let crowd = Crowd::of(&city);
-    let city = Arc::new(city);
+    let crowd = Crowd::of(people(&city));
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
-    let time = Duration::from_secs(options.seconds.into());
+    let (city, time) = (Arc::new(city), Duration::from_secs(options.seconds.into()));
 
     eprintln!("热身 warming up");
     let costs_ns = signatures::costs_ns()?;
@@ -123,24 +91,19 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     }
     peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
     crowd.take_figures();
-    let (mut whole, mut rows) = (Vec::new(), Vec::new());
-    let (signed, mut completed) = (signatures::counted(&city).await?, 0);
-    let mut again = 0;
-    for turn in 0..options.turns {
-        eprintln!("第{}轮 turn {}", turn + 1, turn + 1);
-        let mark = || Ok((costs::spent(&pids), written(postgres, &url)?));
-        let pressed = drive::press(&city, &crowd, options.payers, time, mark).await?;
-        let [(spent, wrote), (after, written)] = pressed.marks;
-        let Pressed { payments, took, .. } = pressed;
-        whole.push(Turn { payments, took, cpu_ms: less(&after, &spent), written: since(&written, &wrote) });
-        let seen = crowd.take_figures();
-        completed += seen.completed;
-        again += seen.again;
-        if !seen.failed.is_empty() {
-            eprintln!("未完成 not completed: {:?}", seen.failed);
-        }
-        rows.push(peer_turn(&peer, postgres, &beside, time, u64::from(turn + 1) * 10_000_000, &pids)?);
-    }
+    let turns = Turns {
+        city: Arc::clone(&city),
+        crowd: Arc::clone(&crowd),
+        pids: &pids,
+        postgres,
+        url: &url,
+        peer: &peer,
+        beside: &beside,
+        payers: options.payers,
+        time,
+    };
+    let signed = signatures::counted(&city).await?;
+    let Taken { whole, peer: rows, completed, again } = turns.take(0..options.turns).await?;
     let signed = signatures::report(&signed, &signatures::counted(&city).await?, &costs_ns, completed);
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
@@ -148,6 +111,11 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
     drive::arrive(&load, &city, &crowd, &pids).await;
     let half = crowd.take_figures();
+    let stored = match options.stored {
+        0 => None,
+        orders => Some(with_stored(&turns, orders, options.turns, (&whole, &rows)).await?),
+    };
+    drop(turns);
     let peak_kib = pids.get(town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     let verdict = city.verdict().await?;
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
@@ -165,6 +133,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     report.insert("platform_peak_kib".into(), json!(peak_kib));
     report.insert("half_rate_per_s".into(), json!(rate));
     report.insert("own_share_ms_at_half_rate".into(), own_share(&half));
+    report.insert("stored".into(), stored.unwrap_or(Value::Null));
     if let Some((desks, peers)) = alone {
         let ratio = ratio(median(&desks, Turn::per_s_milli), median(&peers, Turn::per_s_milli));
         report.insert("store_ratio".into(), milli(ratio));
@@ -210,6 +179,29 @@ fn tell(report: &mut Map<String, Value>, whole: &[Turn], rows: &[Turn], peer: &P
     }
 }
 
+/// Turns as before, with so many finished payments more in the store. `kept` is what is left of the throughput, each set
+/// of turns measured by the peer's in the same minutes, whose own database stays as it was.
+async fn with_stored(
+    turns: &Turns<'_>,
+    orders: u64,
+    number: u32,
+    (empty, beside_empty): (&[Turn], &[Turn]),
+) -> io::Result<Value> {
+    eprintln!("存入 storing {orders} payments");
+    let took = stored::fill(turns.postgres, turns.url, orders)?;
+    eprintln!("存入用时 took {} s", took.as_secs());
+    let Taken { whole, peer, .. } = turns.take(number..2 * number).await?;
+    let of_peer =
+        |whole: &[Turn], peer: &[Turn]| ratio(median(whole, Turn::per_s_milli), median(peer, Turn::per_s_milli));
+    Ok(json!({
+        "orders": orders,
+        "payments_per_s": spread(&whole, Turn::per_s_milli),
+        "pgbench_payments_per_s": spread(&peer, Turn::per_s_milli),
+        "cpu_ms_per_payment_postgres": spread(&whole, |turn: &Turn| turn.cpu_us(&["postgres"])),
+        "kept": milli(ratio(of_peer(&whole, &peer), of_peer(empty, beside_empty))),
+    }))
+}
+
 /// The answers to a phone in which nobody outside is asked: opening, asking for a code, paying.
 fn own_share(half: &crate::figures::Figures) -> Value {
     let mut steps = Map::new();
@@ -219,27 +211,6 @@ fn own_share(half: &crate::figures::Figures) -> Value {
         }
     }
     Value::Object(steps)
-}
-
-fn peer_turn(
-    peer: &Peer,
-    postgres: &Postgres,
-    url: &str,
-    time: Duration,
-    from: u64,
-    pids: &BTreeMap<String, u32>,
-) -> io::Result<Turn> {
-    let only: BTreeMap<String, u32> = pids.iter().filter(|(name, _)| *name == "postgres").map(owned).collect();
-    let (before, wrote, ended) = (costs::spent(&only), written(postgres, url)?, costs::of_ended_ms());
-    let run = peer.run(postgres, url, time, from)?;
-    let mut cpu_ms = less(&costs::spent(&only), &before);
-    // Here the generator is `pgbench`.
-    cpu_ms.insert("generator", costs::of_ended_ms() - ended);
-    Ok(Turn { payments: run.payments, took: run.took, cpu_ms, written: since(&written(postgres, url)?, &wrote) })
-}
-
-fn owned((name, pid): (&String, &u32)) -> (String, u32) {
-    (name.clone(), *pid)
 }
 
 /// The desk and PostgreSQL alone, and `pgbench` on the rows that the desk alone writes, in turns.
@@ -294,35 +265,4 @@ fn drive_migration(options: &Options, url: &str) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("platform migrate: {}", String::from_utf8_lossy(&output.stderr))))
-}
-
-fn since(after: &[u64; 3], before: &[u64; 3]) -> [u64; 3] {
-    std::array::from_fn(|place| after[place].saturating_sub(before[place]))
-}
-
-fn median(turns: &[Turn], of: impl Fn(&Turn) -> u64) -> u64 {
-    let mut values: Vec<u64> = turns.iter().map(of).collect();
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
-}
-
-/// Thousandths.
-fn ratio(of: u64, to: u64) -> u64 {
-    of * 1000 / to.max(1)
-}
-
-/// Thousandths as a JSON number.
-pub(crate) fn milli(value: u64) -> Value {
-    let text = format!("{}.{:03}", value / 1000, value % 1000);
-    serde_json::from_str(&text).unwrap_or(Value::Null)
-}
-
-/// The median of the turns, the least and the most, from thousandths.
-fn spread(turns: &[Turn], of: impl Fn(&Turn) -> u64) -> Value {
-    let values: Vec<u64> = turns.iter().map(&of).collect();
-    let of_all = |pick: Option<u64>| milli(pick.unwrap_or(0));
-    json!({
-        "median": milli(median(turns, &of)),
-        "min": of_all(values.iter().copied().min()), "max": of_all(values.iter().copied().max()),
-    })
 }

@@ -12,6 +12,7 @@ use sandbox::city::options::{COMPRESSED, Profile};
 use sandbox::city::plan::CITIES;
 use sandbox::city::{self, City};
 use sandbox::people::payment::Member;
+use schema::money::Fen;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -38,6 +39,9 @@ pub(crate) const PROFILE: Profile = Profile {
     ..COMPRESSED
 };
 
+/// An account that pays dozens of bills.
+const COVERS: Fen = Fen::new(180_000);
+
 /// People who are free, and what is seen.
 pub(crate) struct Crowd {
     free: Mutex<Free>,
@@ -48,9 +52,9 @@ pub(crate) struct Crowd {
 pub(crate) type Free = BTreeMap<&'static str, VecDeque<Arc<Member>>>;
 
 impl Crowd {
-    /// Everybody of a city, and nothing seen yet.
-    pub(crate) fn of(city: &City) -> Arc<Crowd> {
-        Arc::new(Crowd { free: Mutex::new(everybody(city)), figures: Mutex::default() })
+    /// These people, and nothing seen yet.
+    pub(crate) fn of(free: Free) -> Arc<Crowd> {
+        Arc::new(Crowd { free: Mutex::new(free), figures: Mutex::default() })
     }
 
     /// What was seen since the last time.
@@ -149,7 +153,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     })
     .await?;
     city.settle_in().await?;
-    let crowd = Crowd::of(&city);
+    let crowd = Crowd::of(everybody(&city));
     options.scenario.prepare(&city).await?;
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
@@ -200,6 +204,17 @@ pub(crate) fn hospitals() -> Vec<(&'static str, &'static str)> {
 pub(crate) fn everybody(city: &City) -> Free {
     let mut everybody = city.take_everybody();
     CITIES.iter().map(|plan| (plan.admdvs, everybody.remove(plan.admdvs).unwrap_or_default().into())).collect()
+}
+
+/// Those whose accounts pay whatever the fund does not, for dozens of bills: no wallet has a part.
+pub(crate) fn without_cash(city: &City) -> Free {
+    let covers = |member: &Arc<Member>| {
+        let person = &member.person;
+        !person.level_1_only && person.own.register.balance_fen >= COVERS
+    };
+    let mut free = everybody(city);
+    free.values_mut().for_each(|members| members.retain(covers));
+    free
 }
 
 /// Lets payments arrive and waits for the last; what had been spent when counting began, and how long was counted.

@@ -12,7 +12,8 @@
 //! | [`costs`], [`signatures`] | processor time and memory by program; signatures apart |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
-//! | [`bench`], [`peer`], [`rows`] | the same city beside `pgbench` writing the same rows, in turns |
+//! | [`bench`], [`turn`], [`peer`], [`rows`] | the same city beside `pgbench` writing the same rows, in turns |
+//! | [`stored`] | a million payments more in the store |
 
 mod bench;
 mod costs;
@@ -28,6 +29,8 @@ mod report;
 mod rows;
 mod scenario;
 mod signatures;
+mod stored;
+mod turn;
 
 use std::io;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use sandbox::city::{self, City};
 use sandbox::engines::postgres::Postgres;
 use sandbox::engines::redis::Redis;
 
-use crate::drive::{PROFILE, everybody};
+use crate::drive::{Free, PROFILE};
 use crate::journey;
 use crate::rows::{Keys, Script, script, transactions};
 
@@ -17,6 +17,8 @@ use crate::rows::{Keys, Script, script, transactions};
 const PAYMENTS: usize = 8;
 /// As many as a city's replicas would have.
 const CLIENTS: &str = "16";
+/// People per city; enough of them can pay without cash.
+const CITY: u32 = 80;
 const SLOT: &str = "tongfu";
 /// What happens beside a payment (records are published, messages sent) is done by then.
 const BESIDE: Duration = Duration::from_secs(20);
@@ -36,8 +38,8 @@ pub(crate) struct Run {
 }
 
 impl Peer {
-    /// Lets a few payments happen in a small city whose database tells what it writes.
-    pub(crate) async fn of_a_city(dir: &Path, options: city::Options) -> io::Result<Peer> {
+    /// Lets a few of these people pay in a small city whose database tells what it writes.
+    pub(crate) async fn of_a_city(dir: &Path, options: city::Options, people: fn(&City) -> Free) -> io::Result<Peer> {
         let (postgres, url) = telling(dir)?;
         let redis = Redis::obtain()?;
         let records = dir.join("records.jsonl");
@@ -47,10 +49,10 @@ impl Peer {
             ("TONGFU__EVENTS__URL", format!("file:{}", records.display())),
         ];
         let platform_env = platform_env.map(|(name, value)| (name.to_owned(), value)).into();
-        let options = city::Options { dir: Some(dir.join("city")), platform_env, people: Some(40), ..options };
+        let options = city::Options { dir: Some(dir.join("city")), platform_env, people: Some(CITY), ..options };
         let city = City::start(options).await?;
         city.settle_in().await?;
-        let scripts = payments(&city, &postgres, &url).await?;
+        let scripts = payments(&city, people(&city), &postgres, &url).await?;
         city.stop().await?;
         Peer::kept(dir, scripts, &postgres, &url)
     }
@@ -142,17 +144,16 @@ fn heard(postgres: &Postgres, url: &str) -> io::Result<String> {
     postgres.ask(url, &format!("SELECT data FROM pg_logical_slot_get_changes('{SLOT}', NULL, NULL)"))
 }
 
-async fn payments(city: &City, postgres: &Postgres, url: &str) -> io::Result<Vec<Script>> {
+async fn payments(city: &City, mut people: Free, postgres: &Postgres, url: &str) -> io::Result<Vec<Script>> {
     let keys = keys(postgres, url)?;
     // Quiet first: whatever setting up the city still writes is no payment's.
     quiet(postgres, url).await?;
     listen(postgres, url)?;
     let mut scripts = Vec::with_capacity(PAYMENTS);
-    let mut everybody = everybody(city);
     let hospitals = crate::drive::hospitals();
     for number in 0..PAYMENTS {
         let (admdvs, institution) = hospitals[number % hospitals.len()];
-        let member = everybody.get_mut(admdvs).and_then(std::collections::VecDeque::pop_front);
+        let member = people.get_mut(admdvs).and_then(std::collections::VecDeque::pop_front);
         let member = member.ok_or_else(|| io::Error::other("nobody is free"))?;
         let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
         if let Some(why) = told.failed {

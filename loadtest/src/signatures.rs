@@ -15,7 +15,7 @@ use schema::sign::SigningKey;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::bench::milli;
+use crate::turn::milli;
 
 /// Scheme and act, as the platform's metric names them: `rsa2048 made`.
 pub(crate) type Counted = BTreeMap<String, u64>;

@@ -9,11 +9,14 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, web};
 use serde::Serialize;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::snapshot;
 
-/// How often a changed state is written, in seconds.
-const SAVE_EVERY_S: u64 = 2;
+/// How often a changed state is written.
+const SAVE_EVERY: Duration = Duration::from_secs(2);
+/// A state is written whole, and a large one less often: writing takes one part of so many of the time.
+const SAVE_SHARE: u32 = 20;
 
 /// A server that listens, and the errand that saves its state.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl std::fmt::Debug for Saver {
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Serves `routes` at `address`. `changed` says what to write to `state`, `None` when nothing changed; it is asked
-/// every two seconds and once at the end.
+/// every two seconds or, as the state grows, less often, and once at the end.
 pub fn listen<S: Serialize + 'static>(
     address: &str,
     routes: impl Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
@@ -68,13 +71,15 @@ pub fn listen<S: Serialize + 'static>(
     });
     let errand = Arc::clone(&save);
     let saving = tokio::spawn(async move {
+        let mut wait = SAVE_EVERY;
         loop {
-            tokio::time::sleep(Duration::from_secs(SAVE_EVERY_S)).await;
-            let save = Arc::clone(&errand);
+            tokio::time::sleep(wait).await;
+            let (save, began) = (Arc::clone(&errand), Instant::now());
             let saved = tokio::task::spawn_blocking(move || save()).await;
             if let Ok(Err(error)) = saved {
                 tracing::error!(%error, "the state could not be saved");
             }
+            wait = SAVE_EVERY.max(began.elapsed() * SAVE_SHARE);
         }
     });
     Ok(Listening {

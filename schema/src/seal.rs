@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::{aead, hkdf, hmac};
 
 use crate::ids::TenantId;
@@ -28,15 +30,15 @@ impl Sealed {
 }
 
 impl TryFrom<String> for Sealed {
-    type Error = hex::FromHexError;
-    fn try_from(text: String) -> Result<Sealed, hex::FromHexError> {
-        hex::decode(text).map(Sealed)
+    type Error = base64::DecodeError;
+    fn try_from(text: String) -> Result<Sealed, base64::DecodeError> {
+        STANDARD_NO_PAD.decode(text).map(Sealed)
     }
 }
 
 impl From<Sealed> for String {
     fn from(sealed: Sealed) -> String {
-        hex::encode(sealed.0)
+        STANDARD_NO_PAD.encode(sealed.0)
     }
 }
 

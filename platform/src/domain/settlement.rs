@@ -8,7 +8,7 @@ use schema::split::Split;
 use serde::{Deserialize, Serialize};
 
 /// One settlement of an insurance leg.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Settlement {
     /// The 2207's own message (`medins_setl_id` echoes it).
     pub msgid: String,
@@ -30,11 +30,12 @@ pub struct Settlement {
     pub amounts: BTreeMap<String, Fen>,
     /// Every other field of `setlinfo` that describes no person, by its own name and as it was written: kinds, flags,
     /// ratios. What describes the person is in `reply` only.
-    #[serde(default)]
     pub texts: BTreeMap<String, String>,
     /// `setldetail`, row by row.
     pub details: Vec<FundDetail>,
-    /// The whole `output` node, sealed; the institution gets it as the bureau sent it.
+    /// The whole `output` node, sealed; the institution gets it as the bureau sent it. Kept once, with the settlement: an
+    /// order's history names that by its `setl_id`.
+    #[serde(skip_serializing)]
     pub reply: Sealed,
 }
 

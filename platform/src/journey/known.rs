@@ -1,6 +1,6 @@
 //! What this process has read or written and need not read again: rows that never change once they are written, names of
-//! institutions, which are a few seconds old at most, and orders as its desk left them, for whoever says which version
-//! they have heard of. Of it only what never changes has a part in a decision: what can change is read anew. An order at
+//! institutions, which are a few seconds old at most, orders as its desk left them, for whoever says which version
+//! they have heard of, and what it signed for a phone a minute ago. Of it only what never changes has a part in a decision: what can change is read anew. An order at
 //! hand may let a code be asked for; whether one is issued the desk decides on what is stored.
 
 use std::sync::Arc;
@@ -9,10 +9,12 @@ use std::time::Duration;
 use moka::sync::Cache;
 use schema::bill::LineResult;
 use schema::ids::{BillId, BindingId, InstitutionCode, OrderId, TenantId};
+use schema::mobile::WalletView;
+use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
 use schema::seal::{Lookup, Sealed};
 
-use super::{Ground, people};
+use super::{Ground, Tenant, people};
 use crate::domain::order::Order;
 
 /// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
@@ -24,6 +26,9 @@ const ORDERS_MAX: u64 = 1_000;
 const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
+/// For how long a phone that looks again gets the same signature for the wallet: one costs as much as the rest of the
+/// answer several times over. The wallet takes it for as long as its order is open, two hours.
+const SIGNED_KEPT: Duration = Duration::from_secs(60);
 
 /// How an institution is called, for showing and for the bureau. Whether it may do anything is not among it.
 #[derive(Debug)]
@@ -50,6 +55,7 @@ pub struct Known {
     persons: Cache<(TenantId, BindingId, i64), Sealed>,
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
     orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
+    signed: Cache<(TenantId, String, Fen), (Duration, WalletView)>,
 }
 
 impl Default for Known {
@@ -60,6 +66,7 @@ impl Default for Known {
             persons: Cache::new(ROWS_MAX),
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
+            signed: Cache::new(ORDERS_MAX),
         }
     }
 }
@@ -125,6 +132,20 @@ impl Ground {
             self.known.persons.insert(key, row.sealed.clone());
         }
         Ok(row.sealed)
+    }
+
+    /// What a phone needs to open the wallet for `due`.
+    pub fn wallet_view(&self, tenant: &Tenant, prepay_id: &str, due: Fen) -> WalletView {
+        let key = (tenant.id, prepay_id.to_owned(), due);
+        let now = self.clock.steady();
+        if let Some((signed, view)) = self.known.signed.get(&key)
+            && now.saturating_sub(signed) < SIGNED_KEPT
+        {
+            return view;
+        }
+        let view = tenant.wallet.client_sign(prepay_id, due);
+        self.known.signed.insert(key, (now, view.clone()));
+        view
     }
 
     /// How an institution is called, suspended or not: money that is out must be finished all the same. Refuses an

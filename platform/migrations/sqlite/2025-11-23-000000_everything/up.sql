@@ -184,7 +184,7 @@ CREATE TABLE orders (
 ) STRICT;
 CREATE INDEX orders_payer ON orders (tenant, payer, created_at_us);
 CREATE INDEX orders_institution ON orders (tenant, institution, created_at_us);
-CREATE INDEX orders_person ON orders (tenant, person) WHERE person IS NOT NULL;
+CREATE INDEX orders_person ON orders (tenant, person, state) WHERE person IS NOT NULL;
 CREATE INDEX orders_binding ON orders (tenant, binding) WHERE binding IS NOT NULL;
 CREATE INDEX orders_deadline ON orders (deadline_at_us) WHERE deadline_at_us IS NOT NULL;
 CREATE INDEX orders_state ON orders (state, created_at_us);
@@ -355,7 +355,6 @@ CREATE TABLE settlement (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT;
 CREATE INDEX settlement_order ON settlement (tenant, order_id);
-CREATE INDEX settlement_msgid ON settlement (tenant, msgid);
 
 -- undo_setl_id, msgid and inf_refmsgid are absent where the bureau says undone without showing the undo.
 CREATE TABLE settlement_undo (
@@ -432,8 +431,6 @@ CREATE TABLE cash_leg (
     PRIMARY KEY (tenant, order_id, transaction_id),
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX cash_leg_transaction ON cash_leg (tenant, transaction_id);
-CREATE INDEX cash_leg_out_trade_no ON cash_leg (tenant, out_trade_no);
 
 CREATE TABLE refund (
     tenant        BLOB    NOT NULL,

@@ -13,7 +13,7 @@ use crate::domain::refund::{RefundAsked, Returned};
 use crate::domain::settlement::Settlement;
 
 /// Something that happened. Answers of outsiders, acts of people, the passing of time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The institution priced.

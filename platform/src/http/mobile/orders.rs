@@ -178,7 +178,7 @@ async fn beside(ground: &Ground, tenant: &Tenant, order: &Order) -> Result<view:
                 Insurance::Settled(settled) => settled.split.cash_fen,
                 Insurance::CashOnly => order.bill.amount,
             };
-            beside.wallet = Some(tenant.wallet.client_sign(prepay_id, due));
+            beside.wallet = Some(ground.wallet_view(tenant, prepay_id, due));
         }
         _ => {}
     }
