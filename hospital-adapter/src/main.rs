@@ -10,8 +10,12 @@ use adapter_core::init::{Initialised, init};
 use adapter_core::keys::Home;
 use adapter_core::startup;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use schema::ids::InstitutionCode;
 use serde_json::json;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// 统付医院适配器 / Tongfu hospital adapter
 #[derive(Debug, Parser)]

@@ -19,7 +19,7 @@ use crate::journey::Step;
 use crate::peer::Peer;
 use crate::scenario::Scenario;
 use crate::turn::{Taken, Turn, Turns, less, median, milli, owned, peer_turn, ratio, since, spread, written};
-use crate::{signatures, stored};
+use crate::{nice, signatures, stored};
 
 /// Payments before the first turn.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -79,6 +79,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let crowd = Crowd::of(people(&city));
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
+    nice::give_way(&pids)?;
     let (city, time) = (Arc::new(city), Duration::from_secs(options.seconds.into()));
 
     eprintln!("热身 warming up");

@@ -11,7 +11,7 @@ pub(crate) type Spent = BTreeMap<&'static str, u64>;
 /// What belongs together in a report.
 const GROUPS: [&str; 7] = ["platform", "adapters", "sandbox", "postgres", "redis", "kafka", "generator"];
 
-fn group(name: &str) -> &'static str {
+pub(crate) fn group(name: &str) -> &'static str {
     match name {
         name if name.starts_with("platform") => "platform",
         name if name.starts_with("adapter") => "adapters",

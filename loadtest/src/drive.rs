@@ -22,7 +22,7 @@ use crate::idle::{self, Idle};
 use crate::journey;
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::{Options, costs, lost};
+use crate::{Options, costs, lost, nice};
 
 /// Real deadlines would outlive the run; the compressed ones are so short that a busy machine would pass them.
 pub(crate) const PROFILE: Profile = Profile {
@@ -157,6 +157,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     options.scenario.prepare(&city).await?;
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
+    nice::give_way(&pids)?;
     let idle = match (options.scenario, pids.get(city::town::PLATFORM)) {
         (Scenario::ManyInstitutions, Some(pid)) => Some(Idle::connect(&city, *pid, idle::LINKS).await?),
         _ => None,

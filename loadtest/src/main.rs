@@ -9,6 +9,7 @@
 //! | [`figures`] | histograms and the time line |
 //! | [`idle`] | adapters that are connected and say nothing |
 //! | [`lost`] | a platform process is killed |
+//! | [`nice`] | the outside world gives way |
 //! | [`costs`], [`signatures`] | processor time and memory by program; signatures apart |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
@@ -23,6 +24,7 @@ mod figures;
 mod idle;
 mod journey;
 mod lost;
+mod nice;
 mod peer;
 mod plot;
 mod report;

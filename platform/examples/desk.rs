@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use platform::clock::{Clock, SystemClock};
 use platform::domain::action::Action;
 use platform::domain::code::IssuedCode;
@@ -30,6 +31,9 @@ use schema::ids::{ActionId, BillId, BindingId, ChannelUserId, EventId, OrderId, 
 use serde_json::json;
 use store_contract::world::{HOUR_US, RULES, World};
 use tokio::sync::mpsc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 #[derive(Debug, Parser)]
 struct Options {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use platform::clock::{Clock as _, SystemClock};
 use platform::domain::order::Inputs;
 use platform::events::verify;
@@ -19,6 +20,9 @@ use platform::store::{ChannelRow, InstitutionRow, Store as _, Story};
 use schema::ids::{ChannelId, InstitutionCode, OrderId, TenantId};
 use schema::sign::PublicKey;
 use serde_json::json;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// 统付平台 / the Tongfu platform.
 #[derive(Parser)]

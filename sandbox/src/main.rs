@@ -4,7 +4,11 @@ use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
 use sandbox::{bureau, city, his, sms, wallet};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The counterparties of a city.
 #[derive(Parser)]
