@@ -25,6 +25,9 @@ pub async fn run(
         for order in &aftermath.orders {
             ground.left(order);
         }
+        for (tenant, order, price, lines) in aftermath.priced {
+            ground.priced(tenant, order, price, lines);
+        }
         for Start { due, order, since } in aftermath.start {
             performer.start(due, Some(order), since);
         }

@@ -82,7 +82,11 @@ async fn meaning(ground: &Ground, tenant: TenantId, notice: Notice) -> Result<Op
 
 /// Refuses money of another merchant than the one this order pays: it is signed, but it is not this order's.
 async fn goes_to(ground: &Ground, tenant: TenantId, order: OrderId, merchant: &str) -> Result<(), Refusal> {
-    let known = ground.read(move |store| store.order(tenant, order)).await?;
+    // Whose merchant it pays never changes.
+    let known = match ground.at_hand(tenant, order) {
+        Some(order) => Some(order),
+        None => ground.read(move |store| store.order(tenant, order)).await?.map(Arc::new),
+    };
     let known =
         known.ok_or_else(|| Refusal::new(Code::OrderUnknown, "the wallet names an order that is none of ours"))?;
     if known.bill.merchant == merchant {

@@ -1,5 +1,7 @@
 //! A bill comes from its institution; its undo: the window takes it back.
 
+use std::sync::Arc;
+
 use schema::bill::{BillDraft, Patient};
 use schema::his::Guidance;
 use schema::ids::{BillId, ChannelUserId, EventId, InstitutionCode, TenantId};
@@ -10,6 +12,7 @@ use schema::refusal::{Code, Fault, Refusal};
 use schema::seal::{Lookup, Sealed};
 
 use super::desk::{Command, What};
+use super::known::Stated;
 use super::patient::{self, Bound, Found};
 use super::{Ground, Tenant, people, reply};
 use crate::domain::bill::{BillFacts, BillState};
@@ -130,7 +133,7 @@ pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Resu
     let rows = ground.read(move |store| store.bills_of(tenant_id, &patients, LIST_MAX)).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
-        if is_of(tenant, &bound, &row)? {
+        if is_of(tenant, &bound, &ground.states(tenant.id, &row.bill))? {
             views.push(view(ground, tenant, row, false).await?);
         }
     }
@@ -139,24 +142,39 @@ pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Resu
 
 /// One bill with its lines. Refuses a bill of somebody not bound to this login as unknown.
 pub async fn one(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillView, Refusal> {
-    let (row, _) = own(ground, tenant, user, id).await?;
+    let row = own(ground, tenant, user, id).await?;
     view(ground, tenant, row, true).await
 }
 
-/// A bill of somebody bound to this login, and the login's bindings.
-pub async fn own(
-    ground: &Ground,
-    tenant: &Tenant,
-    user: ChannelUserId,
-    id: BillId,
-) -> Result<(BillRow, Vec<BindingRow>), Refusal> {
+async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<BillRow, Refusal> {
     let tenant_id = tenant.id;
     let read = move |store: &dyn Store| Ok((store.bill(tenant_id, id)?, store.bindings_of(tenant_id, user)?));
     let (row, bindings) = ground.read(read).await?;
     match row {
-        Some(row) if is_of(tenant, &bound(tenant, &bindings)?, &row)? => Ok((row, bindings)),
-        _ => Err(Refusal::new(Code::BillUnknown, "no such bill for this login")),
+        Some(row) if is_of(tenant, &bound(tenant, &bindings)?, &ground.states(tenant_id, &row.bill))? => Ok(row),
+        _ => Err(not_of_this_login()),
     }
+}
+
+/// Whose bill it is and who asks, if it is of somebody bound to this login, and the login's bindings. Whether it can be
+/// paid is not among it.
+pub async fn own_as_stated(
+    ground: &Ground,
+    tenant: &Tenant,
+    user: ChannelUserId,
+    id: BillId,
+) -> Result<(Arc<Stated>, Vec<BindingRow>), Refusal> {
+    let tenant_id = tenant.id;
+    let stated = ground.stated_if_known(tenant_id, id).await?.ok_or_else(not_of_this_login)?;
+    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+    match is_of(tenant, &bound(tenant, &bindings)?, &stated)? {
+        true => Ok((stated, bindings)),
+        false => Err(not_of_this_login()),
+    }
+}
+
+fn not_of_this_login() -> Refusal {
+    Refusal::new(Code::BillUnknown, "no such bill for this login")
 }
 
 fn bound(tenant: &Tenant, bindings: &[BindingRow]) -> Result<Vec<Bound>, Refusal> {
@@ -164,12 +182,12 @@ fn bound(tenant: &Tenant, bindings: &[BindingRow]) -> Result<Vec<Bound>, Refusal
 }
 
 /// Whether a bill is one of these people's. A bill that came before its number was bound may carry another's name.
-fn is_of(tenant: &Tenant, bound: &[Bound], row: &BillRow) -> Result<bool, Refusal> {
-    let patient = &row.bill.patient;
+fn is_of(tenant: &Tenant, bound: &[Bound], stated: &Stated) -> Result<bool, Refusal> {
+    let patient = &stated.patient;
     if bound.iter().all(|person| person.certno != *patient) {
         return Ok(false);
     }
-    let stated = draft(tenant, &row.bill.sealed)?.patient;
+    let stated = draft(tenant, &stated.sealed)?.patient;
     Ok(bound.iter().any(|person| person.is(patient, &stated)))
 }
 

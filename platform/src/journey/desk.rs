@@ -362,7 +362,10 @@ impl Desk {
             }
             _ => Brought::default(),
         };
-        let (change, outcome, aftermath) = self.write(command, seen, decision, loaded, brought)?;
+        let (change, outcome, mut aftermath) = self.write(command, seen, decision, loaded, brought)?;
+        let priced =
+            change.price_lines.iter().map(|(number, lines)| (command.tenant, order.id, *number, lines.clone()));
+        aftermath.priced.extend(priced);
         let granted = change.refunds.first().filter(|_| matches!(event, Event::RefundAsked(_)));
         let outcome = granted.map_or(outcome, |refund| Outcome::Granted(Box::new(refund.clone())));
         Ok((change, outcome, aftermath))

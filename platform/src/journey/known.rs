@@ -16,6 +16,7 @@ use schema::seal::{Lookup, Sealed};
 
 use super::{Ground, Tenant, people};
 use crate::domain::order::Order;
+use crate::store::NewBill;
 
 /// Prices and bills that are at hand; one is looked at a dozen times within the minutes of its payment.
 const ROWS_MAX: u64 = 2_000;
@@ -39,9 +40,11 @@ pub struct Names {
     pub area: String,
 }
 
-/// What a bill said when it came, as it is stored: whose it is, and its draft, sealed.
+/// What a bill said when it came, as it is stored: who asks, whose it is, and its draft, sealed.
 #[derive(Debug)]
 pub struct Stated {
+    /// Who asks for the money.
+    pub institution: InstitutionCode,
     /// Keyed hash of the patient's document.
     pub patient: Lookup,
     /// The draft.
@@ -56,6 +59,7 @@ pub struct Known {
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
     orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
     signed: Cache<(TenantId, String, Fen), (Duration, WalletView)>,
+    replies: Cache<(TenantId, String), Sealed>,
 }
 
 impl Default for Known {
@@ -67,6 +71,7 @@ impl Default for Known {
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
             signed: Cache::new(ORDERS_MAX),
+            replies: Cache::new(ROWS_MAX),
         }
     }
 }
@@ -78,6 +83,17 @@ impl Ground {
         if orders.get(&key).is_none_or(|(_, known)| known.version < order.version) {
             orders.insert(key, (self.clock.steady(), Arc::clone(order)));
         }
+    }
+
+    /// The bureau's word on every line of a price, as a commit of this process wrote it.
+    pub fn priced(&self, tenant: TenantId, order: OrderId, price: u32, lines: Vec<LineResult>) {
+        self.known.lines.insert((tenant, order, price), lines.into());
+    }
+
+    /// An order as this process left it last, however long ago: for whoever goes on only if it permits that, and reads
+    /// what is stored before refusing anything. What then happens the desk decides on what is stored.
+    pub fn at_hand(&self, tenant: TenantId, order: OrderId) -> Option<Arc<Order>> {
+        self.known.orders.get(&(tenant, order)).map(|(_, order)| order)
     }
 
     /// An order at `version` or a later one, if this process decided it within the last seconds. Another process may
@@ -109,15 +125,39 @@ impl Ground {
 
     /// What a bill of ours said when it came.
     pub async fn stated(&self, tenant: TenantId, bill: BillId) -> Result<Arc<Stated>, Refusal> {
-        let key = (tenant, bill);
-        if let Some(stated) = self.known.bills.get(&key) {
-            return Ok(stated);
+        let stated = self.stated_if_known(tenant, bill).await?;
+        stated.ok_or_else(|| Refusal::new(Code::Internal, format!("bill {bill} is missing")))
+    }
+
+    /// What a bill said when it came, if it is one of ours.
+    pub async fn stated_if_known(&self, tenant: TenantId, bill: BillId) -> Result<Option<Arc<Stated>>, Refusal> {
+        if let Some(stated) = self.known.bills.get(&(tenant, bill)) {
+            return Ok(Some(stated));
         }
         let row = self.read(move |store| store.bill(tenant, bill)).await?;
-        let row = row.ok_or_else(|| Refusal::new(Code::Internal, format!("bill {bill} is missing")))?;
-        let stated = Arc::new(Stated { patient: row.bill.patient, sealed: row.bill.sealed });
-        self.known.bills.insert(key, Arc::clone(&stated));
-        Ok(stated)
+        Ok(row.map(|row| self.states(tenant, &row.bill)))
+    }
+
+    /// What a bill says that was read for another reason.
+    pub fn states(&self, tenant: TenantId, bill: &NewBill) -> Arc<Stated> {
+        let (institution, patient) = (bill.facts.institution.clone(), bill.patient);
+        let stated = Arc::new(Stated { institution, patient, sealed: bill.sealed.clone() });
+        self.known.bills.insert((tenant, bill.facts.id), Arc::clone(&stated));
+        stated
+    }
+
+    /// The bureau's whole reply to a settlement, sealed, which this process is about to write.
+    pub fn replied(&self, tenant: TenantId, setl_id: &str, reply: &Sealed) {
+        self.known.replies.insert((tenant, setl_id.to_owned()), reply.clone());
+    }
+
+    /// The bureau's whole reply to a settlement of ours, sealed.
+    pub async fn reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, Refusal> {
+        if let Some(reply) = self.known.replies.get(&(tenant, setl_id.to_owned())) {
+            return Ok(Some(reply));
+        }
+        let wanted = setl_id.to_owned();
+        self.read(move |store| store.settlement_reply(tenant, &wanted)).await
     }
 
     /// The person behind a binding, sealed, as they were at an epoch of it: a change brings the next. If there has been one,

@@ -37,14 +37,14 @@ pub async fn open(
 }
 
 async fn opening(ground: &Ground, tenant: &Tenant, user: ChannelUserId, ask: &OrderAsk) -> Result<What, Refusal> {
-    let (bill, bindings) = bills::own(ground, tenant, user, ask.bill_id).await?;
-    let institution = ground.institution(tenant.id, &bill.bill.facts.institution).await?;
+    let (bill, bindings) = bills::own_as_stated(ground, tenant, user, ask.bill_id).await?;
+    let institution = ground.institution(tenant.id, &bill.institution).await?;
     let insured = match ask.mode {
         Mode::CashOnly => None,
         Mode::Insured => {
             let binding = bindings
                 .into_iter()
-                .filter(|binding| binding.certno == bill.bill.patient)
+                .filter(|binding| binding.certno == bill.patient)
                 .max_by_key(|binding| (binding.facts.level, binding.created_at_us))
                 .ok_or_else(|| Refusal::new(Code::BindingUnknown, "nobody is bound for this patient"))?;
             if binding.facts.level < LEVEL_INSURED {

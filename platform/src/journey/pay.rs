@@ -1,5 +1,7 @@
 //! The payer authorises the split they saw: phone number, code and card (for cash only, a tap).
 
+use std::sync::Arc;
+
 use schema::ids::{BindingId, ChannelUserId, EventId, OrderId};
 use schema::mobile::PayAsk;
 use schema::personal::{OneTimeCode, Phone};
@@ -50,11 +52,28 @@ async fn offered(
     order_id: OrderId,
     ask: &PayAsk,
 ) -> Result<Option<Lookup>, Refusal> {
-    let order = open::own(ground, tenant, user, order_id).await?;
+    let at_hand = ground.at_hand(tenant.id, order_id).filter(|order| may_go_on(tenant, order, user, ask));
+    let order = match at_hand {
+        Some(order) => order,
+        None => Arc::new(open::own(ground, tenant, user, order_id).await?),
+    };
     let Some(insured) = &order.insured else { return Ok(None) };
     let (offered, binding) = proof(ground, tenant, &order, insured.binding, ask).await?;
     people::recheck(ground, tenant, binding).await?;
     Ok(Some(offered))
+}
+
+/// Nobody is refused by what is at hand: only the very code that it asks for goes on, and the desk compares that with
+/// what is stored.
+fn may_go_on(tenant: &Tenant, order: &Order, user: ChannelUserId, ask: &PayAsk) -> bool {
+    order.payer == user
+        && match (&order.insured, &order.state, &ask.phone, &ask.code) {
+            (None, ..) => true,
+            (Some(_), State::Priced { code: Some(issued), .. }, Some(phone), Some(digits)) => {
+                code::hash(tenant, order.id, issued.price_number, phone, digits) == issued.hash
+            }
+            _ => false,
+        }
 }
 
 /// The code that was offered, hashed, and the binding whose phone and card were.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use schema::bill::LineResult;
 use schema::his::ClaimAnswer;
 use schema::ids::{ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, OrderId, RefundId, TenantId};
 use schema::mobile::Bell;
@@ -116,6 +117,8 @@ pub struct Aftermath {
     pub start: Vec<Start>,
     /// Orders as the commit left them.
     pub orders: Vec<Arc<Order>>,
+    /// Prices that came: the order, the price's number, and the bureau's word on every line.
+    pub priced: Vec<(TenantId, OrderId, u32, Vec<LineResult>)>,
     /// Phones to wake.
     pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
     /// There are new records to publish.
@@ -156,6 +159,7 @@ impl Aftermath {
     pub(super) fn merge(&mut self, other: Aftermath) {
         self.start.extend(other.start);
         self.orders.extend(other.orders);
+        self.priced.extend(other.priced);
         self.bells.extend(other.bells);
         self.bills.extend(other.bills);
         self.moves.extend(other.moves);

@@ -17,8 +17,9 @@ use super::command::{Aftermath, Command, Door, Outcome, What};
 /// What nobody waits for goes with the next batch, or by itself after this.
 const LINGER: Duration = Duration::from_millis(50);
 /// Under load a tenant's batches begin this far apart: a commit costs nearly the same whatever it holds.
-const PACE: Duration = Duration::from_millis(20);
-/// Load is when so many events of a tenant come within [`PACE`]; with fewer, waiting would hardly bring any company.
+const PACE: Duration = Duration::from_millis(50);
+/// Load is when so many events of a tenant come while one batch is written: then they wait for each other anyway, and the
+/// machine is better left to others for a while. With fewer, waiting would only make them late.
 const COMPANY: u32 = 2;
 /// Over which time that is judged.
 const JUDGED: Duration = Duration::from_millis(200);
@@ -112,7 +113,7 @@ impl Drop for Thread {
 
 fn run(desk: &Desk, queue: &Queue, after: &mpsc::UnboundedSender<Aftermath>) {
     while let Some((tenant, batch)) = queue.next(desk) {
-        let under_way = UnderWay { queue, tenant, subjects: batch.iter().map(|queued| queued.subject).collect() };
+        let under_way = UnderWay { queue, desk, tenant, subjects: batch.iter().map(|queued| queued.subject).collect() };
         let (commands, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|queued| (queued.command, queued.answer)).unzip();
         let (outcomes, aftermath) = desk.step(commands);
@@ -284,7 +285,8 @@ impl Lane {
         batch
     }
 
-    fn ended(&mut self, subjects: &[u64]) {
+    fn ended(&mut self, subjects: &[u64], now: Duration) {
+        self.pace.ended(now);
         for subject in subjects {
             if let Some(at) = self.under_way.iter().position(|under_way| under_way == subject) {
                 self.under_way.swap_remove(at);
@@ -296,6 +298,7 @@ impl Lane {
 /// A batch under way.
 struct UnderWay<'a> {
     queue: &'a Queue,
+    desk: &'a Desk,
     tenant: TenantId,
     subjects: Vec<u64>,
 }
@@ -304,7 +307,7 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let mut waiting = self.queue.waiting();
         if let Some(lane) = waiting.lanes.get_mut(&self.tenant) {
-            lane.ended(&self.subjects);
+            lane.ended(&self.subjects, self.desk.clock.steady());
         }
         // A thread that ends like this is a bug; whoever waits is told, and the process says that it is not well.
         if std::thread::panicking() {
@@ -318,8 +321,9 @@ impl Drop for UnderWay<'_> {
 /// When the next batch may begin.
 #[derive(Default)]
 struct Pace {
-    /// The last batch.
+    /// When the last batch began, and how long the last one that ended took.
     last: Duration,
+    took: Duration,
     /// Since when events are counted, and how many there were.
     since: Duration,
     seen: u32,
@@ -333,9 +337,14 @@ impl Pace {
         self.seen = self.seen.saturating_add(u32::try_from(events).unwrap_or(u32::MAX));
         let judged = now.saturating_sub(self.since);
         if judged >= JUDGED {
-            self.is_load = PACE.saturating_mul(self.seen) >= judged.saturating_mul(COMPANY);
+            self.is_load = self.took.saturating_mul(self.seen) >= judged.saturating_mul(COMPANY);
             (self.since, self.seen) = (now, 0);
         }
+    }
+
+    /// A batch ends now; of two beside each other the one that began last tells for both.
+    fn ended(&mut self, now: Duration) {
+        self.took = now.saturating_sub(self.last);
     }
 
     /// Not before: a steady reading.
@@ -375,22 +384,30 @@ mod tests {
     use super::*;
     use crate::domain::order::Event;
 
-    fn every(ms: u64, batches: u64) -> Pace {
+    /// The pace after a second of batches of one event each, that begin `apart_ms` apart and take `takes_ms`.
+    fn every(apart_ms: u64, takes_ms: u64) -> Pace {
         let mut pace = Pace::default();
-        (1..=batches).for_each(|number| pace.began(Duration::from_millis(1000 + number * ms), 1));
+        for number in 1..=1000 / apart_ms {
+            let began = Duration::from_millis(1000 + number * apart_ms);
+            pace.began(began, 1);
+            pace.ended(began + Duration::from_millis(takes_ms));
+        }
         pace
     }
 
     #[test]
-    fn under_load_batches_begin_twenty_milliseconds_apart_and_otherwise_at_once() {
-        assert_eq!(every(2, 500).next(), Duration::from_millis(2020), "500 a second");
-        assert_eq!(every(12, 83).next(), Duration::ZERO, "83 a second");
-        assert_eq!(every(20, 50).next(), Duration::ZERO, "50 a second");
+    fn where_two_come_while_a_batch_is_written_the_next_waits_for_company_and_otherwise_begins_at_once() {
+        let paced = Duration::from_millis(2000) + PACE;
+        for (apart_ms, takes_ms, next) in
+            [(4, 8, paced), (10, 20, paced), (4, 7, Duration::ZERO), (10, 10, Duration::ZERO), (20, 8, Duration::ZERO)]
+        {
+            assert_eq!(every(apart_ms, takes_ms).next(), next, "every {apart_ms} ms, taking {takes_ms} ms");
+        }
     }
 
     #[test]
     fn after_a_pause_nobody_waits_for_company() {
-        let mut pace = every(2, 500);
+        let mut pace = every(4, 8);
         pace.began(Duration::from_secs(60), 1);
         assert_eq!(pace.next(), Duration::ZERO);
     }
@@ -427,9 +444,9 @@ mod tests {
         assert_eq!(lane.next(NOW, FULL), Next::Now);
         assert_eq!(orders(&lane.take(NOW, FULL)), orders(&[about(2), about(3), about(4)]));
         assert_eq!(lane.next(NOW, FULL), Next::Later);
-        lane.ended(&first);
+        lane.ended(&first, NOW);
         assert_eq!(lane.next(NOW, FULL), Next::Later, "the second is still under way");
-        lane.ended(&orders(&[about(2), about(3), about(4)]));
+        lane.ended(&orders(&[about(2), about(3), about(4)]), NOW);
         assert_eq!((lane.next(NOW, FULL), lane.now.len()), (Next::Now, 1));
     }
 }
