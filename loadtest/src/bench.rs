@@ -34,10 +34,10 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 20)]
     seconds: u32,
     /// 同时支付人数 / payments at a time
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 128)]
     payers: usize,
     /// 每城人数 / people per city
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 400)]
     people: u32,
     /// 随机种子 / feeds all dice
     #[arg(long, default_value_t = 1)]

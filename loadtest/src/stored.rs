@@ -101,7 +101,7 @@ fn copy(postgres: &Postgres, url: &str, table: &str, of: &str) -> io::Result<Str
 
 /// What a copy's column holds: its own name where others find it by that, and the template's otherwise.
 fn value(table: &str, column: &str) -> String {
-    let own_id = "substring(t.{column}, 1, 8) || int8send(n)";
+    let own_id = "substring(t.{column}, 1, 12) || int4send(n)";
     let own_text = "t.{column} || '-' || n";
     let value = match (table, column) {
         (_, "tenant") => TENANT,
