@@ -47,11 +47,6 @@ async fn round(
 ) -> Result<i64, Refusal> {
     ground.desk.look_back().await;
     let now_us = ground.clock.now_us();
-    let next_us = ground.read(|store| store.next_due()).await?;
-    if next_us.is_none_or(|next_us| next_us > now_us) {
-        let wait_ms = next_us.map_or(LONGEST_WAIT_MS, |next_us| (next_us - now_us) / 1000);
-        return Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS));
-    }
     let since = ground.clock.steady();
     let due = ground.read(move |store| store.take_due(me, now_us, TAKEN_MAX)).await?;
     let taken = due.len();
@@ -71,12 +66,14 @@ async fn round(
             Ok(()) => {}
         }
     }
-    Ok(match (full, resting.count()) {
-        (true, _) => 0,
-        (false, 0) => SHORTEST_WAIT_MS,
-        // What rests is long due and says nothing about when to look again.
-        (false, _) => LONGEST_WAIT_MS,
-    })
+    if full {
+        return Ok(0);
+    }
+    let next_us = ground.read(|store| store.next_due()).await?;
+    // What rests is long due and says nothing about when to look again.
+    let next_us = next_us.filter(|next_us| resting.count() == 0 || *next_us > now_us);
+    let wait_ms = next_us.map_or(LONGEST_WAIT_MS, |next_us| (next_us - ground.clock.now_us()) / 1000);
+    Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS))
 }
 
 async fn pass_deadline(ground: &Ground, tenant: TenantId, order: OrderId) -> Result<(), Refusal> {

@@ -47,7 +47,7 @@ pub async fn issue(
 ) -> Result<Vec<u8>, Refusal> {
     let first = ground.first_answer(tenant.id, &key).await?;
     let note = format!("code_sent:{}:{}", key.caller, key.key);
-    let at_hand = ground.at_hand(tenant.id, order_id).filter(|order| first.is_none() && may_go_on(order, user));
+    let at_hand = ground.just_left(tenant.id, order_id, 0).filter(|order| first.is_none() && may_go_on(order, user));
     let order = match at_hand {
         Some(order) => order,
         None => Arc::new(open::own(ground, tenant, user, order_id).await?),
