@@ -59,7 +59,6 @@ pub struct Known {
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
     orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
     signed: Cache<(TenantId, String, Fen), (Duration, WalletView)>,
-    replies: Cache<(TenantId, String), Sealed>,
 }
 
 impl Default for Known {
@@ -71,7 +70,6 @@ impl Default for Known {
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
             signed: Cache::new(ORDERS_MAX),
-            replies: Cache::new(ROWS_MAX),
         }
     }
 }
@@ -144,20 +142,6 @@ impl Ground {
         let stated = Arc::new(Stated { institution, patient, sealed: bill.sealed.clone() });
         self.known.bills.insert((tenant, bill.facts.id), Arc::clone(&stated));
         stated
-    }
-
-    /// The bureau's whole reply to a settlement, sealed, which this process is about to write.
-    pub fn replied(&self, tenant: TenantId, setl_id: &str, reply: &Sealed) {
-        self.known.replies.insert((tenant, setl_id.to_owned()), reply.clone());
-    }
-
-    /// The bureau's whole reply to a settlement of ours, sealed.
-    pub async fn reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, Refusal> {
-        if let Some(reply) = self.known.replies.get(&(tenant, setl_id.to_owned())) {
-            return Ok(Some(reply));
-        }
-        let wanted = setl_id.to_owned();
-        self.read(move |store| store.settlement_reply(tenant, &wanted)).await
     }
 
     /// The person behind a binding, sealed, as they were at an epoch of it: a change brings the next. If there has been one,

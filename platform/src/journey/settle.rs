@@ -116,6 +116,5 @@ fn sealed(job: &Job<'_>, settled: Settled) -> Result<Settlement, Refusal> {
     let plain = serde_json::to_vec(&settled.output)
         .map_err(|error| Refusal::new(Code::Internal, format!("the bureau's reply cannot be kept: {error}")))?;
     let reply = job.tenant.vault.seal(job.ground.clock.nonce(), REPLY, &plain);
-    job.ground.replied(job.tenant.id, &settled.settlement.setl_id, &reply);
     Ok(Settlement { reply, ..settled.settlement })
 }
