@@ -305,6 +305,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         desk,
         tenants: Arc::clone(&tenants),
         known: crate::journey::known::Known::default(),
+        room: crate::journey::Room::default(),
     });
     let performer = errands::perform::Performer::new(Arc::clone(&ground));
     let records = Arc::new(Notify::new());

@@ -28,6 +28,9 @@ pub async fn run(
         for (tenant, order, price, lines) in aftermath.priced {
             ground.priced(tenant, order, price, lines);
         }
+        for (tenant, setl_id, reply) in aftermath.replied {
+            ground.replied(tenant, setl_id, reply);
+        }
         for Start { due, order, since } in aftermath.start {
             performer.start(due, Some(order), since);
         }
@@ -46,7 +49,7 @@ pub async fn run(
 
 /// A phone that misses its bell sees the bill when it next looks.
 async fn ring_for_bill(ground: Arc<Ground>, tenant: TenantId, bill_id: BillId, patient: Lookup) {
-    let watchers = ground.read(move |store| store.watchers(tenant, &patient)).await;
+    let watchers = ground.watchers(tenant, patient).await;
     for user in watchers.unwrap_or_default() {
         ground.ephemeral.ring(tenant, user, Bell::Bill { bill_id });
     }

@@ -46,7 +46,12 @@ async fn round(
     resting: &mut Resting,
 ) -> Result<i64, Refusal> {
     ground.desk.look_back().await;
+    let next_us = ground.read(|store| store.next_due()).await?;
     let now_us = ground.clock.now_us();
+    let wait_ms = next_us.map_or(LONGEST_WAIT_MS, |next_us| next_us.saturating_sub(now_us) / 1000);
+    if next_us.is_none_or(|next_us| next_us > now_us) {
+        return Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS));
+    }
     let since = ground.clock.steady();
     let due = ground.read(move |store| store.take_due(me, now_us, TAKEN_MAX)).await?;
     let taken = due.len();
@@ -59,6 +64,8 @@ async fn round(
     let late = ground.read(move |store| store.past_deadline(now_us, most)).await?;
     let late = resting.awake(late, now_us);
     let full = taken == TAKEN_MAX as usize || late.len() >= TAKEN_MAX as usize;
+    // What rests is long due and says nothing about when to look again.
+    let nothing_but_rest = taken == 0 && late.is_empty() && resting.count() > 0;
     for (tenant, order) in late {
         match pass_deadline(ground, tenant, order).await {
             Err(refusal) if refusal.code == Code::Internal => resting.rest(tenant, order, now_us, &refusal),
@@ -66,14 +73,11 @@ async fn round(
             Ok(()) => {}
         }
     }
-    if full {
-        return Ok(0);
-    }
-    let next_us = ground.read(|store| store.next_due()).await?;
-    // What rests is long due and says nothing about when to look again.
-    let next_us = next_us.filter(|next_us| resting.count() == 0 || *next_us > now_us);
-    let wait_ms = next_us.map_or(LONGEST_WAIT_MS, |next_us| (next_us - ground.clock.now_us()) / 1000);
-    Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS))
+    Ok(match (full, nothing_but_rest) {
+        (true, _) => 0,
+        (false, true) => LONGEST_WAIT_MS,
+        (false, false) => SHORTEST_WAIT_MS,
+    })
 }
 
 async fn pass_deadline(ground: &Ground, tenant: TenantId, order: OrderId) -> Result<(), Refusal> {

@@ -13,11 +13,11 @@ use schema::seal::{Lookup, Sealed};
 
 use super::desk::{Command, What};
 use super::known::Stated;
-use super::patient::{self, Bound, Found};
-use super::{Ground, Tenant, people, reply};
+use super::patient::{Bound, Found, Wanted};
+use super::{Ground, Tenant, at_work, people, reply};
 use crate::domain::bill::{BillFacts, BillState};
 use crate::parties::words;
-use crate::store::{BillLine, BillRow, BindingRow, CallerKey, NewBill, Store};
+use crate::store::{BillLine, BillRow, BindingRow, CallerKey, InstitutionRow, NewBill, Store};
 
 /// The purpose under which a bill's whole draft is sealed, and under which its content is recognised.
 const BILL: &str = "bill";
@@ -34,7 +34,18 @@ pub async fn take(
     key: CallerKey,
     trace_id: Option<String>,
 ) -> Result<Reply, Refusal> {
-    let known = ground.institution(tenant.id, institution).await?;
+    let (tenant_id, code, bill_no) = (tenant.id, institution.clone(), draft.bill_no.clone());
+    let (known, stored, patient) = ground
+        .read({
+            let (code, patient) = (code.clone(), Wanted::of(tenant, &draft.patient));
+            move |store| {
+                let (known, stored) =
+                    (store.institution(tenant_id, &code)?, store.bill_by_no(tenant_id, &code, &bill_no)?);
+                Ok((known, stored, patient.read(store, tenant_id, &code)?))
+            }
+        })
+        .await?;
+    at_work(known, &code)?;
     let mut faults = draft.faults(tenant.line_tolerance_fen);
     if draft.expires_at_us <= ground.clock.now_us() {
         faults.push(Fault::new("expires_at_us", "账单已失效", "is already past"));
@@ -43,12 +54,10 @@ pub async fn take(
         .map_err(|error| Refusal::new(Code::Internal, format!("a bill cannot be written: {error}")))?;
     // Keyed: names and numbers could be guessed from a plain hash.
     let content = tenant.vault.lookup(BILL, &plain).to_bytes();
-    let (tenant_id, code, bill_no) = (tenant.id, known.code.clone(), draft.bill_no.clone());
-    let stored = ground.read(move |store| store.bill_by_no(tenant_id, &code, &bill_no)).await?;
     if let Some(row) = stored.as_ref().filter(|row| row.bill.content == content) {
         return row.bill.facts.may_come_again().map(|()| Reply::Done);
     }
-    let Found { patient, contradicted } = patient::find(ground, tenant, &known.code, &draft.patient).await?;
+    let Found { patient, contradicted } = patient.find(ground, tenant, &draft.patient)?;
     if patient.is_none() && draft.patient.is_card_only() {
         let zh = "就诊卡未绑定，请先在窗口绑定或填写证件";
         let en = "is bound to nobody: bind it at the window or state the document";
@@ -127,10 +136,13 @@ fn command(ground: &Ground, tenant: TenantId, what: What, key: CallerKey, trace_
 /// The bills a login may see: those of the people bound to it.
 pub async fn list(ground: &Ground, tenant: &Tenant, user: ChannelUserId) -> Result<Vec<BillView>, Refusal> {
     let tenant_id = tenant.id;
-    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
+    let read = move |store: &dyn Store| {
+        let bindings = store.bindings_of(tenant_id, user)?;
+        let patients: Vec<Lookup> = bindings.iter().map(|binding| binding.certno).collect();
+        Ok((store.bills_of(tenant_id, &patients, LIST_MAX)?, bindings))
+    };
+    let (rows, bindings) = ground.read(read).await?;
     let bound = bound(tenant, &bindings)?;
-    let patients: Vec<Lookup> = bound.iter().map(|person| person.certno).collect();
-    let rows = ground.read(move |store| store.bills_of(tenant_id, &patients, LIST_MAX)).await?;
     let mut views = Vec::with_capacity(rows.len());
     for row in rows {
         if is_of(tenant, &bound, &ground.states(tenant.id, &row.bill))? {
@@ -156,21 +168,29 @@ async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) 
     }
 }
 
-/// Whose bill it is and who asks, if it is of somebody bound to this login, and the login's bindings. Whether it can be
-/// paid is not among it.
-pub async fn own_as_stated(
-    ground: &Ground,
-    tenant: &Tenant,
-    user: ChannelUserId,
-    id: BillId,
-) -> Result<(Arc<Stated>, Vec<BindingRow>), Refusal> {
+/// What is known of a bill that somebody is to pay for.
+pub struct Stands {
+    /// Whose it is and who asks. Whether it can be paid is not among it.
+    pub stated: Arc<Stated>,
+    /// Who asks, unless unknown or suspended.
+    pub institution: InstitutionRow,
+    /// The live bindings of the login.
+    pub bindings: Vec<BindingRow>,
+}
+
+/// A bill of somebody bound to this login, for whoever begins to pay it. Refuses another's as unknown, and a bill of a
+/// suspended institution.
+pub async fn to_be_paid(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) -> Result<Stands, Refusal> {
     let tenant_id = tenant.id;
     let stated = ground.stated_if_known(tenant_id, id).await?.ok_or_else(not_of_this_login)?;
-    let bindings = ground.read(move |store| store.bindings_of(tenant_id, user)).await?;
-    match is_of(tenant, &bound(tenant, &bindings)?, &stated)? {
-        true => Ok((stated, bindings)),
-        false => Err(not_of_this_login()),
+    let code = stated.institution.clone();
+    let read = move |store: &dyn Store| Ok((store.bindings_of(tenant_id, user)?, store.institution(tenant_id, &code)?));
+    let (bindings, institution) = ground.read(read).await?;
+    if !is_of(tenant, &bound(tenant, &bindings)?, &stated)? {
+        return Err(not_of_this_login());
     }
+    let institution = at_work(institution, &stated.institution)?;
+    Ok(Stands { stated, institution, bindings })
 }
 
 fn not_of_this_login() -> Refusal {

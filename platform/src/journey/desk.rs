@@ -366,6 +366,8 @@ impl Desk {
         let priced =
             change.price_lines.iter().map(|(number, lines)| (command.tenant, order.id, *number, lines.clone()));
         aftermath.priced.extend(priced);
+        let replied = change.settlement.iter().map(|came| (command.tenant, came.setl_id.clone(), came.reply.clone()));
+        aftermath.replied.extend(replied);
         let granted = change.refunds.first().filter(|_| matches!(event, Event::RefundAsked(_)));
         let outcome = granted.map_or(outcome, |refund| Outcome::Granted(Box::new(refund.clone())));
         Ok((change, outcome, aftermath))

@@ -1,14 +1,16 @@
 //! What this process has read or written and need not read again: rows that never change once they are written, names of
-//! institutions, which are a few seconds old at most, orders as its desk left them, for whoever says which version
-//! they have heard of, and what it signed for a phone a minute ago. Of it only what never changes has a part in a decision: what can change is read anew. An order at
-//! hand may let a code be asked for; whether one is issued the desk decides on what is stored.
+//! institutions and whose phones to ring, which are a few seconds old at most, orders as its desk left them, for whoever
+//! says which version they have heard of, and what it signed for a phone a minute ago. Of it only what never changes has
+//! a part in a decision: what can change is read anew. An order at hand may let a code be asked for; whether one is
+//! issued the desk decides on what is stored.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
 use schema::bill::LineResult;
-use schema::ids::{BillId, BindingId, InstitutionCode, OrderId, TenantId};
+use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, OrderId, TenantId};
 use schema::mobile::WalletView;
 use schema::money::Fen;
 use schema::refusal::{Code, Refusal};
@@ -27,6 +29,8 @@ const ORDERS_MAX: u64 = 1_000;
 const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
+/// Phones that watch a patient's bills, as they were when a bill came: for the moment until it is stored.
+const WATCHERS_KEPT: Duration = Duration::from_secs(2);
 /// For how long a phone that looks again gets the same signature for the wallet: one costs as much as the rest of the
 /// answer several times over. The wallet takes it for as long as its order is open, two hours.
 const SIGNED_KEPT: Duration = Duration::from_secs(60);
@@ -59,6 +63,8 @@ pub struct Known {
     names: Cache<(TenantId, InstitutionCode), (Duration, Arc<Names>)>,
     orders: Cache<(TenantId, OrderId), (Duration, Arc<Order>)>,
     signed: Cache<(TenantId, String, Fen), (Duration, WalletView)>,
+    replies: Cache<(TenantId, String), Sealed>,
+    watchers: Cache<(TenantId, Lookup), (Duration, BTreeSet<ChannelUserId>)>,
 }
 
 impl Default for Known {
@@ -70,6 +76,8 @@ impl Default for Known {
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
             signed: Cache::new(ORDERS_MAX),
+            replies: Cache::new(ORDERS_MAX),
+            watchers: Cache::new(ORDERS_MAX),
         }
     }
 }
@@ -86,6 +94,36 @@ impl Ground {
     /// The bureau's word on every line of a price, as a commit of this process wrote it.
     pub fn priced(&self, tenant: TenantId, order: OrderId, price: u32, lines: Vec<LineResult>) {
         self.known.lines.insert((tenant, order, price), lines.into());
+    }
+
+    /// The bureau's sealed reply to a settlement, as a commit of this process wrote it.
+    pub fn replied(&self, tenant: TenantId, setl_id: String, reply: Sealed) {
+        self.known.replies.insert((tenant, setl_id), reply);
+    }
+
+    /// The bureau's sealed reply to a settlement; `None` where there is no such settlement.
+    pub async fn bureau_reply(&self, tenant: TenantId, setl_id: &str) -> Result<Option<Sealed>, Refusal> {
+        let key = (tenant, setl_id.to_owned());
+        match self.known.replies.get(&key) {
+            Some(reply) => Ok(Some(reply)),
+            None => self.read(move |store| store.settlement_reply(tenant, &key.1)).await,
+        }
+    }
+
+    /// Whose phones watch this patient's bills, as was just read for one.
+    pub fn watched(&self, tenant: TenantId, patient: Lookup, by: impl Iterator<Item = ChannelUserId>) {
+        self.known.watchers.insert((tenant, patient), (self.clock.steady(), by.collect()));
+    }
+
+    /// Whose phones are to ring for a bill of this patient. One bound within the last seconds may not be among them, and
+    /// sees the bill when it looks.
+    pub async fn watchers(&self, tenant: TenantId, patient: Lookup) -> Result<BTreeSet<ChannelUserId>, Refusal> {
+        if let Some((read, by)) = self.known.watchers.get(&(tenant, patient))
+            && self.clock.steady().saturating_sub(read) < WATCHERS_KEPT
+        {
+            return Ok(by);
+        }
+        Ok(self.read(move |store| store.watchers(tenant, &patient)).await?.into_iter().collect())
     }
 
     /// An order as this process left it last, however long ago: for whoever goes on only if it permits that, and reads

@@ -24,6 +24,7 @@ use std::time::Duration;
 use schema::ids::{InstitutionCode, TenantId};
 use schema::refusal::{Code, Refusal};
 use schema::seal::Vault;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
 use crate::ephemeral::Ephemeral;
@@ -32,7 +33,7 @@ use crate::parties::link::{Address, Links};
 use crate::parties::sms::SmsGateway;
 use crate::parties::wallet::{Account, Wallet};
 use crate::settings::Settings;
-use crate::store::{CallerKey, InstitutionRow, Store, StoreError};
+use crate::store::{CallerKey, InstitutionRow, READINGS_AT_ONCE, Store, StoreError};
 
 pub mod bills;
 pub mod code;
@@ -71,6 +72,30 @@ pub struct Ground {
     pub tenants: Arc<Tenants>,
     /// What need not be read again.
     pub known: known::Known,
+    /// Room for readings.
+    pub room: Room,
+}
+
+/// How long one waits for room.
+const ROOM_WAIT: Duration = Duration::from_secs(2);
+
+/// Room for as many readings as the store serves at a time. A batch of the desk never waits behind somebody who looks,
+/// and no thread waits for a connection.
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(Arc::new(Semaphore::new(READINGS_AT_ONCE)))
+    }
+}
+
+impl Room {
+    async fn take(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        match tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.0).acquire_owned()).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(unavailable(StoreError::Unavailable("too many are reading".into()))),
+        }
+    }
 }
 
 /// One tenant's parties and keys.
@@ -139,20 +164,18 @@ impl Ground {
             tokio::runtime::RuntimeFlavor::CurrentThread if self.settings.store.url == "sqlite::memory:" => {
                 reading(store.as_ref())
             }
-            _ => tokio::task::spawn_blocking(move || reading(store.as_ref()))
-                .await
-                .map_err(|error| Refusal::new(Code::Internal, format!("a reading ended early: {error}")))?,
+            _ => {
+                let room = self.room.take().await?;
+                let reading = move || {
+                    let _until_the_end = room;
+                    reading(store.as_ref())
+                };
+                tokio::task::spawn_blocking(reading)
+                    .await
+                    .map_err(|error| Refusal::new(Code::Internal, format!("a reading ended early: {error}")))?
+            }
         };
         outcome.map_err(unavailable)
-    }
-
-    /// One institution. Refuses an unknown or suspended one.
-    pub async fn institution(&self, tenant: TenantId, code: &InstitutionCode) -> Result<InstitutionRow, Refusal> {
-        let wanted = code.clone();
-        let found = self.read(move |store| store.institution(tenant, &wanted)).await?;
-        found.filter(|row| !row.suspended).ok_or_else(|| {
-            Refusal::new(Code::InstitutionUnknown, format!("institution {code} is unknown or suspended"))
-        })
     }
 
     /// One institution, suspended or not: money that is out must be finished all the same.
@@ -198,10 +221,35 @@ impl Ground {
     }
 }
 
+/// An institution as it was read, for whoever begins something with it. Refuses an unknown or suspended one.
+fn at_work(found: Option<InstitutionRow>, code: &InstitutionCode) -> Result<InstitutionRow, Refusal> {
+    found
+        .filter(|row| !row.suspended)
+        .ok_or_else(|| Refusal::new(Code::InstitutionUnknown, format!("institution {code} is unknown or suspended")))
+}
+
 /// The store's failure as a refusal: nothing was done.
 pub fn unavailable(error: StoreError) -> Refusal {
     match error {
         StoreError::Unavailable(why) => Refusal::new(Code::Overloaded, why).after_s(1),
         StoreError::Damaged(why) => Refusal::new(Code::Internal, why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_finds_no_room_to_read_is_told_to_come_again_and_room_comes_back_when_a_reading_ends() {
+        let room = Room::default();
+        let mut readings = Vec::new();
+        for _ in 0..READINGS_AT_ONCE {
+            readings.push(room.take().await.expect("there is room"));
+        }
+        let refused = room.take().await.expect_err("there is none");
+        assert_eq!((refused.code, refused.retry_after_s), (Code::Overloaded, Some(1)));
+        readings.pop();
+        room.take().await.expect("one has ended");
     }
 }

@@ -4,6 +4,7 @@ use schema::ids::{ChannelUserId, EventId, OrderId};
 use schema::mobile::{Mode, OrderAsk};
 use schema::refusal::{Code, Refusal};
 
+use super::bills::Stands;
 use super::desk::{Command, Outcome, What};
 use super::{Ground, Tenant, bills, view};
 use crate::domain::binding::LEVEL_INSURED;
@@ -37,14 +38,13 @@ pub async fn open(
 }
 
 async fn opening(ground: &Ground, tenant: &Tenant, user: ChannelUserId, ask: &OrderAsk) -> Result<What, Refusal> {
-    let (bill, bindings) = bills::own_as_stated(ground, tenant, user, ask.bill_id).await?;
-    let institution = ground.institution(tenant.id, &bill.institution).await?;
+    let Stands { stated, institution, bindings } = bills::to_be_paid(ground, tenant, user, ask.bill_id).await?;
     let insured = match ask.mode {
         Mode::CashOnly => None,
         Mode::Insured => {
             let binding = bindings
                 .into_iter()
-                .filter(|binding| binding.certno == bill.patient)
+                .filter(|binding| binding.certno == stated.patient)
                 .max_by_key(|binding| (binding.facts.level, binding.created_at_us))
                 .ok_or_else(|| Refusal::new(Code::BindingUnknown, "nobody is bound for this patient"))?;
             if binding.facts.level < LEVEL_INSURED {

@@ -2,14 +2,14 @@
 //! before another's eyes.
 
 use schema::bill::Patient;
-use schema::ids::InstitutionCode;
+use schema::ids::{InstitutionCode, TenantId};
 use schema::personal::{PersonName, Personal as _};
 use schema::refusal::{Fault, Refusal};
 use schema::seal::Lookup;
 
 use super::people::{CERTNO, VISIT_CARD, open_person};
 use super::{Ground, Tenant};
-use crate::store::BindingRow;
+use crate::store::{BindingRow, Store, StoreError, VisitCardRow};
 
 /// Whom a bill is about, as it and the bindings say.
 pub struct Found {
@@ -19,46 +19,74 @@ pub struct Found {
     pub contradicted: Vec<Fault>,
 }
 
-/// Looks for a bill's patient: by the document it states, or else by the visit card's binding.
-pub async fn find(
-    ground: &Ground,
-    tenant: &Tenant,
-    institution: &InstitutionCode,
-    patient: &Patient,
-) -> Result<Found, Refusal> {
-    let (tenant_id, institution) = (tenant.id, institution.clone());
-    let stated = patient.certno.as_ref().map(|certno| tenant.vault.lookup(CERTNO, certno.expose()));
-    let card = patient.visit_card_no.as_ref().map(|card| tenant.vault.lookup(VISIT_CARD, card.expose()));
-    let (card, bindings) = ground
-        .read(move |store| {
-            let card = card.map(|card| store.visit_card(tenant_id, &institution, &card)).transpose()?;
-            let bindings = stated.map(|certno| store.bindings_of_document(tenant_id, &certno)).transpose()?;
-            Ok((card.flatten(), bindings.unwrap_or_default()))
-        })
-        .await?;
-    let mut contradicted = Vec::new();
-    if let (Some(card), Some(stated)) = (&card, stated)
-        && card.certno != stated
-    {
-        contradicted.push(Fault::new(
-            "patient.visit_card_no",
-            "就诊卡绑定的是另一参保人",
-            "is bound to another person",
-        ));
-    }
-    for binding in bindings.iter().filter(|binding| !binding.unbound) {
-        if !Bound::of(tenant, binding)?.is_named(patient) {
-            let en = "is not the name under which this document is bound";
-            contradicted.push(Fault::new("patient.psn_name", "与该证件绑定的参保人姓名不一致", en));
-            break;
+/// What is looked for: the document that a bill states, and its visit card.
+pub struct Wanted {
+    stated: Option<Lookup>,
+    card: Option<Lookup>,
+}
+
+/// What was found of it: the visit card's binding, and every binding of the document.
+pub struct Bindings {
+    stated: Option<Lookup>,
+    card: Option<VisitCardRow>,
+    bindings: Vec<BindingRow>,
+}
+
+impl Wanted {
+    /// Of a bill's patient.
+    pub fn of(tenant: &Tenant, patient: &Patient) -> Wanted {
+        Wanted {
+            stated: patient.certno.as_ref().map(|certno| tenant.vault.lookup(CERTNO, certno.expose())),
+            card: patient.visit_card_no.as_ref().map(|card| tenant.vault.lookup(VISIT_CARD, card.expose())),
         }
     }
-    let patient = match (stated, card) {
-        (Some(stated), _) => Some((stated, patient.psn_name.as_ref().map(PersonName::masked).unwrap_or_default())),
-        (None, Some(card)) => Some((card.certno, card.psn_name_masked)),
-        (None, None) => None,
-    };
-    Ok(Found { patient, contradicted })
+
+    /// Looks for it.
+    pub fn read(
+        self,
+        store: &dyn Store,
+        tenant: TenantId,
+        institution: &InstitutionCode,
+    ) -> Result<Bindings, StoreError> {
+        let Wanted { stated, card } = self;
+        let card = card.map(|card| store.visit_card(tenant, institution, &card)).transpose()?;
+        let bindings = stated.map(|certno| store.bindings_of_document(tenant, &certno)).transpose()?;
+        Ok(Bindings { stated, card: card.flatten(), bindings: bindings.unwrap_or_default() })
+    }
+}
+
+impl Bindings {
+    /// Whom the bill is about: by the document it states, or else by the visit card's binding.
+    pub fn find(self, ground: &Ground, tenant: &Tenant, patient: &Patient) -> Result<Found, Refusal> {
+        let Bindings { stated, card, bindings } = self;
+        if let Some(stated) = stated {
+            let live = bindings.iter().filter(|binding| !binding.unbound);
+            ground.watched(tenant.id, stated, live.map(|binding| binding.channel_user));
+        }
+        let mut contradicted = Vec::new();
+        if let (Some(card), Some(stated)) = (&card, stated)
+            && card.certno != stated
+        {
+            contradicted.push(Fault::new(
+                "patient.visit_card_no",
+                "就诊卡绑定的是另一参保人",
+                "is bound to another person",
+            ));
+        }
+        for binding in bindings.iter().filter(|binding| !binding.unbound) {
+            if !Bound::of(tenant, binding)?.is_named(patient) {
+                let en = "is not the name under which this document is bound";
+                contradicted.push(Fault::new("patient.psn_name", "与该证件绑定的参保人姓名不一致", en));
+                break;
+            }
+        }
+        let patient = match (stated, card) {
+            (Some(stated), _) => Some((stated, patient.psn_name.as_ref().map(PersonName::masked).unwrap_or_default())),
+            (None, Some(card)) => Some((card.certno, card.psn_name_masked)),
+            (None, None) => None,
+        };
+        Ok(Found { patient, contradicted })
+    }
 }
 
 /// Somebody bound to a login, as bills are matched against them.

@@ -112,8 +112,7 @@ fn legs(state: &State) -> Option<&Legs> {
 }
 
 async fn bureau_reply(job: &Job<'_>, setl_id: &str) -> Result<BureauReply, Refusal> {
-    let (tenant, wanted) = (job.tenant.id, setl_id.to_owned());
-    let sealed = job.ground.read(move |store| store.settlement_reply(tenant, &wanted)).await?;
+    let sealed = job.ground.bureau_reply(job.tenant.id, setl_id).await?;
     let damaged = |why: String| Refusal::new(Code::Internal, format!("the bureau's reply does not read back: {why}"));
     let sealed = sealed.ok_or_else(|| damaged("it is missing".into()))?;
     let plain = job.tenant.vault.open(REPLY, &sealed).map_err(|error| damaged(error.to_string()))?;

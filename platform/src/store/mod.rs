@@ -53,6 +53,9 @@ mod tables;
 mod tenants;
 mod values;
 
+/// Readings that a store serves at a time without one waiting for another's connection; the desk's stand beside them.
+pub const READINGS_AT_ONCE: usize = 10;
+
 /// The store failed; nothing is known to have changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -720,7 +723,8 @@ pub trait Store: DeskStore {
     fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
     /// Orders whose deadline has passed.
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError>;
-    /// When the next action or deadline is due: microseconds UTC.
+    /// When the next action or deadline is due: microseconds UTC. Long ago, while it is not known whether actions were
+    /// taken that [`Store::take_due`] gives next time. Asked many times a second: it waits for nobody who writes.
     fn next_due(&self) -> Result<Option<i64>, StoreError>;
     /// Records nobody has published yet, per order in sequence.
     fn unpublished(&self, most: u32) -> Result<Vec<Unpublished>, StoreError>;

@@ -10,17 +10,18 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
+use super::READINGS_AT_ONCE;
 use super::conn::Conn;
 use super::migrations::{Migrations, applied, compare};
-use super::sql::{Access, Backend, Connect, OpenError, SqlStore, engine};
+use super::sql::{Access, BATCHES_AT_ONCE, Backend, Connect, OpenError, SqlStore, engine};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// The oldest server that is known to do all of this: row locks that skip, `IS NOT DISTINCT FROM` in joins, `unnest` of
 /// many arrays, and the idle-in-transaction limit all are older.
 const OLDEST: i64 = 140_000;
-/// Connections of one process: the desk, errands, and requests that only read.
-const CONNECTIONS: u32 = 12;
+/// Connections of one process: whoever reads, and the desk.
+const CONNECTIONS: u32 = (READINGS_AT_ONCE + BATCHES_AT_ONCE) as u32;
 /// A process that stops in the middle of a transaction holds nobody's rows for longer than it counts as living.
 const IDLE_IN_TRANSACTION_MS: u32 = 4_000;
 /// No statement of ours takes longer on a sound server; verification of the books is read page by page.

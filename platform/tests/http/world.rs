@@ -262,6 +262,7 @@ impl World {
             desk: desk.expect("a thread"),
             tenants,
             known: platform::journey::known::Known::default(),
+            room: platform::journey::Room::default(),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let counted = Arc::clone(&metrics);

@@ -179,6 +179,7 @@ impl Process {
             desk: Arc::clone(&door) as Arc<dyn Door>,
             tenants,
             known: platform::journey::known::Known::default(),
+            room: platform::journey::Room::default(),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let records = Arc::new(Notify::new());

@@ -108,6 +108,9 @@ fn actions_that_were_taken_in_a_commit_of_unknown_outcome_are_given_at_the_next_
         let take = || world.store.take_due(world.me, i64::MAX, 99);
         wire.cut(cut);
         assert!(take().is_err(), "the commit was cut off");
+        // Whoever looks only when something is due must come for them: their rows may say that they are taken.
+        let next_us = world.store.next_due().expect("the store answers").expect("they are due");
+        assert!(next_us <= NOON_US, "{next_us}");
         let taken = loop {
             match take() {
                 Err(StoreError::Unavailable(_)) => {}

@@ -27,8 +27,10 @@ pub struct Postgres {
     bin: PathBuf,
     authority: String,
     own: Option<Own>,
-    databases: AtomicU32,
 }
+
+/// Databases that this process has made, on whichever server: several may be the one that was given.
+static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Debug)]
 struct Own {
@@ -43,7 +45,7 @@ impl Postgres {
         let bin = newest(Path::new(DEBIAN))?;
         if let Ok(url) = std::env::var(GIVEN) {
             let authority = url.trim_end_matches('/').to_owned();
-            return Ok(Postgres { bin, authority, own: None, databases: AtomicU32::new(0) });
+            return Ok(Postgres { bin, authority, own: None });
         }
         let port = free_port()?;
         let user = geteuid().is_root().then(|| USER.to_owned());
@@ -75,7 +77,6 @@ impl Postgres {
             bin: bin.clone(),
             authority: format!("postgres://tongfu@127.0.0.1:{port}"),
             own: Some(Own { recipe: recipe("postgres", args), child: None, port }),
-            databases: AtomicU32::new(0),
         };
         server.again()?;
         Ok(server)
@@ -130,7 +131,7 @@ impl Postgres {
 
     /// Makes a database that nobody has, as a copy of `template` if one is named; its URL.
     pub fn database(&self, template: Option<&str>) -> io::Result<String> {
-        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("tongfu_{}_{number}", std::process::id());
         let mut create = Command::new(self.bin.join("createdb"));
         create.arg(format!("--maintenance-db={}/postgres", self.authority));

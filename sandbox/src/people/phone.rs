@@ -32,8 +32,9 @@ use crate::clock::random_hex;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts at a change that nobody answered.
 const AGAIN: Duration = Duration::from_millis(150);
-/// How long a GET waits behind the bell.
+/// Behind the bell stands a GET, should one be lost: after this at first, and later each time until it rings again.
 const LOOK_AGAIN: Duration = Duration::from_millis(700);
+const LOOK_AGAIN_MOST: Duration = Duration::from_secs(5);
 
 /// Why something did not work out.
 #[derive(Debug, Clone)]
@@ -246,9 +247,9 @@ impl MobilePhone {
     /// Waits until a bill with this number is listed; `None` when the person gave up before.
     pub async fn bill(&self, fixmedins_code: &str, bill_no: &str, deadline: Instant) -> Option<BillView> {
         let is_it = |bill: &BillView| bill.bill_no == bill_no && bill.fixmedins_code == fixmedins_code;
-        let mut bell = self.bell.clone();
+        let mut bell = Waiting::of(&self.bell);
         loop {
-            bell.borrow_and_update();
+            bell.heard();
             let rang = std::mem::take(&mut lock(&self.heard).bills);
             for bill in &rang {
                 if let Ok(bill) = self.look(&format!("/bills/{bill}"), deadline).await {
@@ -265,7 +266,7 @@ impl MobilePhone {
             {
                 return Some(bill);
             }
-            rung(&mut bell, deadline).await?;
+            bell.rings(deadline).await?;
         }
     }
 
@@ -343,29 +344,51 @@ impl MobilePhone {
         deadline: Instant,
         enough: impl Fn(&OrderView) -> bool,
     ) -> Option<OrderView> {
-        let mut bell = self.bell.clone();
+        let mut bell = Waiting::of(&self.bell);
         loop {
-            bell.borrow_and_update();
+            bell.heard();
             if let Ok(view) = self.order(order, deadline).await
                 && enough(&view)
             {
                 return Some(view);
             }
-            rung(&mut bell, deadline).await?;
+            bell.rings(deadline).await?;
         }
     }
 }
 
-/// Waits for the bell, or a while; `None` after the deadline.
-async fn rung(bell: &mut watch::Receiver<u64>, deadline: Instant) -> Option<()> {
-    if Instant::now() >= deadline {
-        return None;
+/// Somebody who waits for a bell, and looks by themselves where none rings.
+struct Waiting {
+    bell: watch::Receiver<u64>,
+    patience: Duration,
+}
+
+impl Waiting {
+    fn of(bell: &watch::Receiver<u64>) -> Waiting {
+        Waiting { bell: bell.clone(), patience: LOOK_AGAIN }
     }
-    let wake = (Instant::now() + LOOK_AGAIN).min(deadline);
-    if let Ok(Err(_closed)) = tokio::time::timeout_at(wake, bell.changed()).await {
-        tokio::time::sleep_until(wake).await;
+
+    /// Whatever has rung so far is known.
+    fn heard(&mut self) {
+        self.bell.borrow_and_update();
     }
-    Some(())
+
+    /// Waits for the bell, or a while; `None` after the deadline.
+    async fn rings(&mut self, deadline: Instant) -> Option<()> {
+        if Instant::now() >= deadline {
+            return None;
+        }
+        let wake = (Instant::now() + self.patience).min(deadline);
+        self.patience = match tokio::time::timeout_at(wake, self.bell.changed()).await {
+            Ok(Ok(())) => LOOK_AGAIN,
+            Ok(Err(_closed)) => {
+                tokio::time::sleep_until(wake).await;
+                LOOK_AGAIN
+            }
+            Err(_silence) => (self.patience * 2).min(LOOK_AGAIN_MOST),
+        };
+        Some(())
+    }
 }
 
 enum Who<'a> {

@@ -9,7 +9,7 @@ use schema::his::ClaimAnswer;
 use schema::ids::{ActionId, BillId, BindingId, ChannelUserId, EventId, InstitutionCode, OrderId, RefundId, TenantId};
 use schema::mobile::Bell;
 use schema::refusal::{Code, Refusal};
-use schema::seal::Lookup;
+use schema::seal::{Lookup, Sealed};
 
 use crate::domain::action::Action;
 use crate::domain::order::{Carry, Event, Order};
@@ -119,6 +119,8 @@ pub struct Aftermath {
     pub orders: Vec<Arc<Order>>,
     /// Prices that came: the order, the price's number, and the bureau's word on every line.
     pub priced: Vec<(TenantId, OrderId, u32, Vec<LineResult>)>,
+    /// Settlements that came: the `setl_id`, and the bureau's whole reply, sealed.
+    pub replied: Vec<(TenantId, String, Sealed)>,
     /// Phones to wake.
     pub bells: Vec<(TenantId, ChannelUserId, Bell)>,
     /// There are new records to publish.
@@ -160,6 +162,7 @@ impl Aftermath {
         self.start.extend(other.start);
         self.orders.extend(other.orders);
         self.priced.extend(other.priced);
+        self.replied.extend(other.replied);
         self.bells.extend(other.bells);
         self.bills.extend(other.bills);
         self.moves.extend(other.moves);

@@ -16,10 +16,12 @@ use super::command::{Aftermath, Command, Door, Outcome, What};
 
 /// What nobody waits for goes with the next batch, or by itself after this.
 const LINGER: Duration = Duration::from_millis(50);
-/// Under load a tenant's batches begin this far apart: a commit costs nearly the same whatever it holds.
-const PACE: Duration = Duration::from_millis(50);
-/// Load is when so many events of a tenant come while one batch is written: then they wait for each other anyway, and the
-/// machine is better left to others for a while. With fewer, waiting would only make them late.
+/// Under load a tenant's next batch begins after so many times what the last one took, and after this at most: a commit
+/// costs nearly the same whatever it holds, so for as long again as one took the machine is better left to others.
+const PACE: u32 = 2;
+const PACE_MOST: Duration = Duration::from_millis(50);
+/// Load is when so many events of a tenant come while one batch is written: then they wait for each other anyway. With
+/// fewer, waiting would only make them late.
 const COMPANY: u32 = 2;
 /// Over which time that is judged.
 const JUDGED: Duration = Duration::from_millis(200);
@@ -349,7 +351,7 @@ impl Pace {
 
     /// Not before: a steady reading.
     fn next(&self) -> Duration {
-        if self.is_load { self.last + PACE } else { Duration::ZERO }
+        if self.is_load { self.last + PACE_MOST.min(self.took.saturating_mul(PACE)) } else { Duration::ZERO }
     }
 }
 
@@ -396,11 +398,17 @@ mod tests {
     }
 
     #[test]
-    fn where_two_come_while_a_batch_is_written_the_next_waits_for_company_and_otherwise_begins_at_once() {
-        let paced = Duration::from_millis(2000) + PACE;
-        for (apart_ms, takes_ms, next) in
-            [(4, 8, paced), (10, 20, paced), (4, 7, Duration::ZERO), (10, 10, Duration::ZERO), (20, 8, Duration::ZERO)]
-        {
+    fn where_two_come_while_a_batch_is_written_the_next_waits_as_long_again_and_otherwise_begins_at_once() {
+        let last = Duration::from_millis(2000);
+        let paced = |by_ms| last + Duration::from_millis(by_ms);
+        for (apart_ms, takes_ms, next) in [
+            (4, 8, paced(16)),
+            (10, 20, paced(40)),
+            (10, 40, last + PACE_MOST),
+            (4, 7, Duration::ZERO),
+            (10, 10, Duration::ZERO),
+            (20, 8, Duration::ZERO),
+        ] {
             assert_eq!(every(apart_ms, takes_ms).next(), next, "every {apart_ms} ms, taking {takes_ms} ms");
         }
     }
