@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::costs;
 use crate::drive::{self, Crowd, Load, PROFILE};
 use crate::engines::{Choice, Engines};
+use crate::idle::{self, Idle};
 use crate::journey::Step;
 use crate::peer::Peer;
 use crate::scenario::Scenario;
@@ -80,6 +81,11 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let mut pids = city.pids().await;
     pids.extend(engines.pids());
     nice::give_way(&pids)?;
+    // Before any load: afterwards links would find room in what the load has left.
+    let per_link = match pids.get(town::PLATFORM) {
+        Some(pid) => Some(Idle::connect(&city, *pid, idle::LINKS).await?.bytes_per_link),
+        None => None,
+    };
     let (city, time) = (Arc::new(city), Duration::from_secs(options.seconds.into()));
 
     eprintln!("热身 warming up");
@@ -119,19 +125,22 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     drop(turns);
     let peak_kib = pids.get(town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     let verdict = city.verdict().await?;
+    let topic = drive::topic(&city).await?;
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
     city.stop().await?;
 
     let alone = desk_alone(options, &dir, postgres, &pids, time)?;
     drop(engines);
     let mut report = Map::new();
-    let sound = verdict.is_sound();
+    let sound = verdict.is_sound() && verdict.is_at_rest() && topic.is_empty();
+    report.insert("topic_findings".into(), json!(topic));
     report.insert("books_balance".into(), json!(verdict.books_balance && verdict.sides_agree));
     report.insert("charged_twice".into(), json!(verdict.charged_twice));
     tell(&mut report, &whole, &rows, &peer);
     report.insert("signatures".into(), signed);
     report.insert("authorised_again".into(), json!(again));
     report.insert("platform_peak_kib".into(), json!(peak_kib));
+    report.insert("bytes_per_idle_link".into(), json!(per_link));
     report.insert("half_rate_per_s".into(), json!(rate));
     report.insert("own_share_ms_at_half_rate".into(), own_share(&half));
     report.insert("stored".into(), stored.unwrap_or(Value::Null));
@@ -203,10 +212,11 @@ async fn with_stored(
     }))
 }
 
-/// The answers to a phone in which nobody outside is asked: opening, asking for a code, paying.
+/// The answers to a phone in which nobody outside is asked: opening and paying. (One that asks for a code waits for the
+/// SMS gateway as well.)
 fn own_share(half: &crate::figures::Figures) -> Value {
     let mut steps = Map::new();
-    for step in [Step::Open, Step::Code, Step::Pay] {
+    for step in [Step::Open, Step::Pay] {
         if let Some([p50, p95, p99, _]) = half.percentiles(step) {
             steps.insert(step.name().into(), json!({"p50": milli(p50), "p95": milli(p95), "p99": milli(p99)}));
         }

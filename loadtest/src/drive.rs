@@ -117,7 +117,7 @@ pub(crate) async fn press<T>(
                     return;
                 };
                 lock(&crowd.figures).arrived(began.elapsed(), true);
-                let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
+                let told = journey::pay(&member, institution, city.outside(), Instant::now(), PROFILE.person()).await;
                 lock(&crowd.free).entry(admdvs).or_default().push_back(member);
                 lock(&crowd.figures).ended(began.elapsed(), true, told);
             }
@@ -180,12 +180,14 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     let peak_kib = pids.get(city::town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     city.set_faults(0).await?;
     let verdict = city.verdict().await?;
+    let topic = topic(&city).await?;
     let fallen = city.fallen().await;
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
     city.stop().await?;
     drop(engines);
     let figures = crowd.take_figures();
     let mut report = Report::new(options, figures, verdict, fallen, took, &before, &spent, peak_kib);
+    report.topic = topic;
     report.bytes_per_idle_link = idle.map(|idle| idle.bytes_per_link);
     report.lost = lost;
     if report.is_sound() {
@@ -194,6 +196,16 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
         eprintln!("现场保留在 everything is kept in {}", dir.display());
     }
     Ok(report)
+}
+
+/// What `platform events verify` finds: nothing, where the topic is the store's history. The last records may be on their
+/// way for a minute.
+pub(crate) async fn topic(city: &City) -> io::Result<Vec<String>> {
+    let told = city.platform_cli(&["events", "verify", "--wait", "60"], true).await?;
+    match told["findings"].as_array() {
+        Some(findings) => Ok(findings.iter().map(|finding| format!("events: {finding}")).collect()),
+        None => Ok(vec![format!("events: {told}")]),
+    }
 }
 
 /// Where people are treated: city and institution.
@@ -250,9 +262,12 @@ pub(crate) async fn arrive(
             continue;
         };
         lock(&crowd.figures).arrived(at, counts);
-        let (city, crowd) = (Arc::clone(city), Arc::clone(crowd));
+        let (city, crowd, aside) = (Arc::clone(city), Arc::clone(crowd), load.scenario.stands_aside(institution));
         under_way.spawn(async move {
-            let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
+            let mut told = journey::pay(&member, institution, city.outside(), began + at, PROFILE.person()).await;
+            if aside {
+                told.steps.clear();
+            }
             lock(&crowd.free).entry(admdvs).or_default().push_back(member);
             lock(&crowd.figures).ended(began.elapsed(), counts, told);
         });

@@ -65,14 +65,20 @@ const TIMES: usize = 3;
 /// How long a person waits for a code until they ask for another.
 const CODE_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Pays one insured bill of the member's own.
-pub(crate) async fn pay(member: &Member, institution: &str, outside: &Outside, patience: Duration) -> Told {
+/// Pays one bill of the member's own, which arrived then: whoever begins late is late.
+pub(crate) async fn pay(
+    member: &Member,
+    institution: &str,
+    outside: &Outside,
+    arrived: Instant,
+    patience: Duration,
+) -> Told {
     let mut steps = Vec::with_capacity(Step::ALL.len());
-    let began = Instant::now();
     let mut again = 0;
-    let failed = walk(member, institution, outside, began + patience, &mut steps, &mut again).await.err();
+    let failed = walk(member, institution, outside, (arrived, patience), &mut steps, &mut again).await.err();
+    let failed = failed.or_else(|| member.phone().broken().pop());
     if let Some(why) = &failed {
-        tracing::warn!(institution, why, ?steps, took = ?began.elapsed(), "a payment was not completed");
+        tracing::warn!(institution, why, ?steps, took = ?arrived.elapsed(), "a payment was not completed");
     }
     Told { steps, again, failed }
 }
@@ -81,12 +87,13 @@ async fn walk(
     member: &Member,
     institution: &str,
     outside: &Outside,
-    deadline: Instant,
+    (arrived, patience): (Instant, Duration),
     steps: &mut Vec<(Step, Duration)>,
     again: &mut u64,
 ) -> Result<(), String> {
     let (phone, own) = (member.phone(), &member.person.own);
-    let mut since = Instant::now();
+    let deadline = arrived + patience;
+    let mut since = arrived;
     let (bill_no, _) =
         outside.be_treated(institution, &own.patient(), None).await.ok_or("the hospital wrote no bill")?;
     let bill = phone.bill(institution, &bill_no, deadline).await.ok_or("the bill never came")?;
@@ -141,7 +148,7 @@ async fn walk(
     if view.state != "completed" {
         return Err(format!("not completed but {}: {}", view.state, view.reason.unwrap_or_default()));
     }
-    steps.push((Step::Whole, began.elapsed()));
+    steps.push((Step::Whole, arrived.elapsed()));
     Ok(())
 }
 

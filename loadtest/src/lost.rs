@@ -26,7 +26,15 @@ pub(crate) struct Lost {
     answered: Option<Duration>,
 }
 
+/// Everything that a killed process held moves again within this.
+const SOON: Duration = Duration::from_secs(5);
+
 impl Lost {
+    /// Whether all of it moved again soon enough.
+    pub(crate) fn is_soon(&self) -> bool {
+        self.answered.is_some_and(|answered| answered <= SOON)
+    }
+
     pub(crate) fn json(&self) -> Value {
         let ms = |time: Option<Duration>| time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         json!({"held": self.held, "adopted_ms": ms(self.adopted), "answered_ms": ms(self.answered)})

@@ -8,6 +8,7 @@ use std::time::Duration;
 use sandbox::city::{self, City};
 use sandbox::engines::postgres::Postgres;
 use sandbox::engines::redis::Redis;
+use tokio::time::Instant;
 
 use crate::drive::{Free, PROFILE};
 use crate::journey;
@@ -155,7 +156,7 @@ async fn payments(city: &City, mut people: Free, postgres: &Postgres, url: &str)
         let (admdvs, institution) = hospitals[number % hospitals.len()];
         let member = people.get_mut(admdvs).and_then(std::collections::VecDeque::pop_front);
         let member = member.ok_or_else(|| io::Error::other("nobody is free"))?;
-        let told = journey::pay(&member, institution, city.outside(), PROFILE.person()).await;
+        let told = journey::pay(&member, institution, city.outside(), Instant::now(), PROFILE.person()).await;
         if let Some(why) = told.failed {
             return Err(io::Error::other(format!("a payment whose rows were wanted failed: {why}")));
         }

@@ -29,6 +29,9 @@ pub(crate) struct Report {
     pub(crate) bytes_per_idle_link: Option<u64>,
     /// What became of what a killed process held.
     pub(crate) lost: Option<Lost>,
+    /// Where the topic is not the store's history.
+    pub(crate) topic: Vec<String>,
+    may_fail: bool,
 }
 
 impl Report {
@@ -56,12 +59,37 @@ impl Report {
             peak_kib,
             bytes_per_idle_link: None,
             lost: None,
+            topic: Vec::new(),
+            may_fail: options.scenario.may_fail(),
         }
     }
 
-    /// The books are right, nobody fell, and everybody found a person to be.
+    /// Nothing is off.
     pub(crate) fn is_sound(&self) -> bool {
-        self.verdict.is_sound() && self.fallen.is_empty() && self.figures.nobody_free == 0
+        self.wrong().is_empty()
+    }
+
+    /// Everything that is off: the books, the topic, programs that fell, payments that did not end or, where nobody
+    /// outside fails, were not completed, and a measurement that was none.
+    fn wrong(&self) -> Vec<String> {
+        let Report { figures, verdict, .. } = self;
+        let mut wrong: Vec<String> = [&verdict.differences, &verdict.broken_promises, &self.topic, &self.fallen]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        let mut unless = |is_right: bool, what: String| wrong.extend((!is_right).then_some(what));
+        unless(verdict.is_sound(), "账实不符 the books are off".to_owned());
+        let unfinished = (verdict.unfinished, verdict.orders_unfinished, verdict.refunds_unfinished);
+        unless(verdict.is_at_rest(), format!("未了结 unfinished payments, orders and refunds: {unfinished:?}"));
+        unless(figures.completed > 0, "一笔也未完成 nothing was completed".to_owned());
+        let failed: u64 = figures.failed.values().sum();
+        unless(failed == 0 || self.may_fail, format!("{failed} 笔未完成 payments were not completed"));
+        let nobody = figures.nobody_free;
+        unless(nobody == 0, format!("{nobody} arrivals found nobody free: more --people"));
+        let late = |lost: &Lost| format!("恢复超过5秒 not all of it moved again within 5 s: {lost}");
+        unless(self.lost.as_ref().is_none_or(Lost::is_soon), self.lost.as_ref().map(late).unwrap_or_default());
+        wrong
     }
 
     /// Completed payments a second, in thousandths.
@@ -88,7 +116,7 @@ impl Report {
             "lost_replica": self.lost.as_ref().map(Lost::json),
             "books_balance": self.verdict.books_balance, "sides_agree": self.verdict.sides_agree,
             "charged_twice": self.verdict.charged_twice, "differences": self.verdict.differences,
-            "fallen": self.fallen,
+            "fallen": self.fallen, "wrong": self.wrong(),
         })
     }
 
@@ -96,8 +124,12 @@ impl Report {
     pub(crate) fn markdown(&self) -> String {
         let mut page = String::new();
         let milli = self.per_s_milli();
-        let sound =
-            if self.verdict.is_sound() { "账实相符 books balance" } else { "**账实不符 books are off**" };
+        let wrong = self.wrong();
+        let sound = if wrong.is_empty() {
+            "账实相符，事件与账一致 books balance, the topic is their history"
+        } else {
+            "**有误 something is off**"
+        };
         // Writing into a String cannot fail.
         let _ = writeln!(
             page,
@@ -134,11 +166,8 @@ impl Report {
         for (why, count) in &self.figures.failed {
             let _ = writeln!(page, "\n* {count} × {why}");
         }
-        if self.figures.nobody_free > 0 {
-            let _ = writeln!(page, "\n* {} arrivals found nobody free: more --people", self.figures.nobody_free);
-        }
-        for difference in self.verdict.differences.iter().chain(&self.fallen) {
-            let _ = writeln!(page, "\n* {difference}");
+        for what in wrong {
+            let _ = writeln!(page, "\n* **{what}**");
         }
         page
     }

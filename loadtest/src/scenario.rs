@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use sandbox::bureau::config::Latency;
 use sandbox::city::City;
 use sandbox::city::plan::CITIES;
 use sandbox::fault::{Fault, Rule};
@@ -21,7 +22,8 @@ pub(crate) enum Scenario {
     ManyInstitutions,
     /// One hospital's system answers after thirty seconds.
     SlowHospital,
-    /// Bureaus as they are: seconds for a pre-settlement and a settlement, now and then half a minute, and "busy".
+    /// Bureaus as they are: seconds for a pre-settlement and a settlement, now and then half a minute, so many messages at
+    /// once and no more, and "busy".
     RealBureau,
     /// Everybody outside fails often.
     FaultStorm,
@@ -30,7 +32,7 @@ pub(crate) enum Scenario {
 }
 
 /// The hospital that is slow in [`Scenario::SlowHospital`].
-pub(crate) const SLOW: &str = CITIES[0].hospitals[1].code;
+const SLOW: &str = CITIES[0].hospitals[1].code;
 /// How long it takes, in milliseconds.
 const SLOW_MS: u64 = 30_000;
 /// Half the way up, and half the way down.
@@ -38,6 +40,9 @@ const SURGE: Duration = Duration::from_secs(60);
 const STORM_PPM: u32 = 120_000;
 /// How long a bureau takes in [`Scenario::LostReplica`], in milliseconds.
 const HELD_MS: u64 = 1_000;
+
+/// How many messages a bureau takes at once in [`Scenario::RealBureau`].
+const AT_ONCE: usize = 24;
 
 fn late(operation: &str, delay_ms: u64) -> Rule {
     let operation = operation.to_owned();
@@ -57,6 +62,16 @@ impl Scenario {
             Scenario::FaultStorm => "fault-storm",
             Scenario::LostReplica => "lost-replica",
         }
+    }
+
+    /// Whether what is measured is about the others: `slow-hospital` asks whether anybody else notices.
+    pub(crate) fn stands_aside(self, institution: &str) -> bool {
+        self == Scenario::SlowHospital && institution == SLOW
+    }
+
+    /// Whether payments that are not completed are what it is about.
+    pub(crate) fn may_fail(self) -> bool {
+        self == Scenario::FaultStorm
     }
 
     /// How many platform processes it needs, if that many were wanted.
@@ -121,6 +136,8 @@ impl Scenario {
                     late("2207", 500_000, 2_000),
                     late("2207", 1_000_000, 5_000),
                 ];
+                let at_once = Latency { max_concurrent: AT_ONCE, ..Latency::default() };
+                city.bureau_latency(&at_once).await?;
                 city.bureau_faults(&rules).await
             }
         }

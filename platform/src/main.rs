@@ -248,6 +248,9 @@ enum OrderCommand {
     },
     /// 列出 / list
     List {
+        /// 租户 / of one tenant
+        #[arg(long)]
+        tenant: Option<TenantId>,
         /// 状态 / public state
         #[arg(long)]
         state: Option<String>,
@@ -747,8 +750,8 @@ fn order(cli: &Cli, settings: &Settings, command: &OrderCommand) -> Result<ExitC
             let found = found.ok_or_else(|| Wrong::NotFound.because(format!("没有订单 / no order {id}")))?;
             answer(cli, &story(&store, &found)?)
         }
-        OrderCommand::List { state, most } => {
-            let orders = store.orders_in(state.as_deref(), *most).map_err(said)?;
+        OrderCommand::List { tenant, state, most } => {
+            let orders = store.orders_in(*tenant, state.as_deref(), *most).map_err(said)?;
             let rows: Vec<_> = orders
                 .iter()
                 .map(|order| {

@@ -139,16 +139,25 @@ const CLOCKS_APART_MS: i64 = 1000;
 
 /// Refuses to serve with a clock of which other processes would think otherwise.
 fn in_step(store: &SqlStore, clock: &dyn Clock) -> Result<(), CannotStart> {
-    let asked_us = clock.now_us();
-    let theirs_us = store.clock_us(asked_us).map_err(|error| CannotStart(format!("store.url: {error}")))?;
-    let apart_ms = (theirs_us - asked_us).abs() / 1000;
-    if apart_ms > CLOCKS_APART_MS {
-        return Err(CannotStart(format!(
-            "store.url: this machine's clock and the database's are {apart_ms} ms apart, more than {CLOCKS_APART_MS}; \
-             synchronise both (NTP) / 本机与数据库时钟相差{apart_ms}毫秒，请校时后再启动"
-        )));
+    let before_us = clock.now_us();
+    let theirs_us = store.clock_us(before_us).map_err(|error| CannotStart(format!("store.url: {error}")))?;
+    match apart_ms(before_us, theirs_us, clock.now_us()) {
+        apart_ms if apart_ms > CLOCKS_APART_MS => Err(clocks_differ(apart_ms)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// How far apart two clocks are at least, in milliseconds, if theirs was read between two readings of ours: connecting may
+/// have taken long.
+fn apart_ms(before_us: i64, theirs_us: i64, after_us: i64) -> i64 {
+    (before_us - theirs_us).max(theirs_us - after_us).max(0) / 1000
+}
+
+fn clocks_differ(apart_ms: i64) -> CannotStart {
+    CannotStart(format!(
+        "store.url: this machine's clock and the database's are {apart_ms} ms apart, more than {CLOCKS_APART_MS}; \
+         synchronise both (NTP) / 本机与数据库时钟相差{apart_ms}毫秒，请校时后再启动"
+    ))
 }
 
 /// Opens the ephemeral store that the settings name.
@@ -250,6 +259,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
     let master = Arc::new(Master::read(Path::new(&settings.keys.master_file))?);
     let opened = Arc::new(open_store(&settings, Access::Serve)?);
     let (alone, at_once) = (!opened.is_shared(), opened.batches_at_once());
+    let readings_at_once = opened.readings_at_once();
     in_step(&opened, clock.as_ref())?;
     let store: Arc<dyn Store> = Arc::clone(&opened) as Arc<dyn Store>;
     let sinks = settings.clone();
@@ -305,7 +315,7 @@ pub async fn serve(settings: Settings) -> Result<(), CannotStart> {
         desk,
         tenants: Arc::clone(&tenants),
         known: crate::journey::known::Known::default(),
-        room: crate::journey::Room::default(),
+        room: crate::journey::Room::of(readings_at_once),
     });
     let performer = errands::perform::Performer::new(Arc::clone(&ground));
     let records = Arc::new(Notify::new());
@@ -378,6 +388,35 @@ async fn look_for_tenants(serves: ServesTenants, ground: Arc<Ground>) {
         tokio::time::sleep(Duration::from_millis(TENANTS_LOOK_MS)).await;
         if let Err(error) = serves.look(&ground.settings, ground.store.as_ref(), &ground.tenants) {
             tracing::error!(%error, "a tenant cannot be served");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_differ_by_what_no_slow_connection_explains() {
+        // The database's clock was read while ours stood between 10 s and 12 s.
+        let (before_us, after_us) = (10_000_000, 12_000_000);
+        for (theirs_us, apart) in [
+            (10_000_000, 0),
+            (11_500_000, 0),
+            (12_000_000, 0),
+            (12_900_000, 900),
+            (8_000_000, 2000),
+            (15_500_000, 3500),
+        ] {
+            assert_eq!(apart_ms(before_us, theirs_us, after_us), apart, "{theirs_us}");
+        }
+    }
+
+    #[test]
+    fn whose_clock_differs_is_told_which_setting_by_how_much_and_what_to_do() {
+        let said = clocks_differ(2000).to_string();
+        for part in ["store.url", "2000 ms", "NTP", "2000毫秒", "校时"] {
+            assert!(said.contains(part), "{said}");
         }
     }
 }

@@ -175,6 +175,42 @@ fn only_suspend_and_resume_touch_the_suspension_and_only_approve_and_rotate_the_
 }
 
 #[test]
+fn a_platform_starts_on_no_store_that_does_not_do_and_says_which_setting_and_what_to_do() {
+    let platform = Platform::new();
+    let settings = std::fs::read_to_string(platform.dir.path().join("platform.toml")).expect("written before");
+    let (_, rest) = settings.split_once("[events]").expect("events come next");
+    let port = sandbox::engines::child::free_port().expect("a port");
+    for (url, words) in [
+        ("mysql://root:s3cret@127.0.0.1/city", ["must be sqlite:PATH", "须为"]),
+        ("sqlite:", ["must be sqlite:PATH", "须为"]),
+        (&format!("postgres://city:s3cret@127.0.0.1:{port}/city"), ["check the address", "请检查地址"]),
+    ] {
+        write(platform.dir.path(), "platform.toml", &format!("[store]\nurl = \"{url}\"\n[events]{rest}"));
+        for command in [["serve"].as_slice(), &["migrate"], &["migrate", "--status"]] {
+            let (done, _, complained) = platform.run(command, false);
+            assert!(!done && complained.contains("store.url"), "{command:?} {url}: {complained}");
+            assert!(words.iter().all(|word| complained.contains(word)), "{command:?} {url}: {complained}");
+            assert!(!complained.contains("s3cret"), "{complained}");
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_a_migration_would_do_and_does_nothing() {
+    let platform = Platform::new();
+    let migrate = |arguments: &[&str]| platform.done(&[&["migrate"], arguments].concat());
+    let ahead = migrate(&["--dry-run"]);
+    let pending = ahead["pending"].as_array().expect("a list").clone();
+    assert_eq!((&ahead["done"], &ahead["applied"]), (&json!([]), &json!([])), "{ahead}");
+    assert!(!pending.is_empty(), "{ahead}");
+    assert_eq!(migrate(&["--status"]), ahead, "nothing was done");
+    let done = migrate(&[]);
+    assert_eq!((&done["done"], &done["applied"]), (&json!(pending), &json!(pending)), "{done}");
+    assert_eq!(migrate(&["--status"])["pending"], json!([]));
+    assert_eq!(migrate(&[])["done"], json!([]), "once");
+}
+
+#[test]
 fn a_platform_starts_on_no_ephemeral_store_that_does_not_do_and_says_why() {
     let platform = Platform::new();
     let settings = std::fs::read_to_string(platform.dir.path().join("platform.toml")).expect("written before");

@@ -85,7 +85,7 @@ fn ground(world: &World, clock: Arc<dyn Clock>) -> Arc<Ground> {
         desk: Arc::new(NoDesk),
         tenants: Arc::new(Tenants::default()),
         known: platform::journey::known::Known::default(),
-        room: platform::journey::Room::default(),
+        room: platform::journey::Room::of(64),
     })
 }
 

@@ -44,7 +44,7 @@ pub async fn round(
 ) -> Result<(), Refusal> {
     let now_us = ground.clock.now_us();
     let reading = ground.clock.steady();
-    ground.read(move |store| store.renew_lease(me, now_us)).await?;
+    ground.read_at_once(move |store| store.renew_lease(me, now_us)).await?;
     performer.lease().renewed(reading);
     adopt(ground, performer, me, dead_after_ms).await
 }
@@ -58,7 +58,7 @@ async fn adopt(
     let now_us = ground.clock.now_us();
     loop {
         let since = ground.clock.steady();
-        let adopted = ground.read(move |store| store.adopt(me, now_us, dead_after_ms, ADOPTED_MAX)).await?;
+        let adopted = ground.read_at_once(move |store| store.adopt(me, now_us, dead_after_ms, ADOPTED_MAX)).await?;
         let full = adopted.len() == ADOPTED_MAX as usize;
         for due in adopted {
             let NewAction { order, action, trace_id, .. } = &due.action;

@@ -46,14 +46,19 @@ async fn round(
     resting: &mut Resting,
 ) -> Result<i64, Refusal> {
     ground.desk.look_back().await;
-    let next_us = ground.read(|store| store.next_due()).await?;
+    let next_us = ground.read_at_once(|store| store.next_due()).await?;
     let now_us = ground.clock.now_us();
-    let wait_ms = next_us.map_or(LONGEST_WAIT_MS, |next_us| next_us.saturating_sub(now_us) / 1000);
-    if next_us.is_none_or(|next_us| next_us > now_us) {
-        return Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS));
+    match next_us {
+        Some(at_us) if at_us <= now_us => {}
+        later => {
+            // Nothing is late, so nothing rests.
+            resting.0.clear();
+            let wait_ms = later.map_or(LONGEST_WAIT_MS, |at_us| (at_us - now_us) / 1000);
+            return Ok(wait_ms.clamp(SHORTEST_WAIT_MS, LONGEST_WAIT_MS));
+        }
     }
     let since = ground.clock.steady();
-    let due = ground.read(move |store| store.take_due(me, now_us, TAKEN_MAX)).await?;
+    let due = ground.read_at_once(move |store| store.take_due(me, now_us, TAKEN_MAX)).await?;
     let taken = due.len();
     // They are marked as this process's, so nothing may come between: nobody else would ever start them.
     for due in due {
@@ -61,7 +66,7 @@ async fn round(
     }
     // Those that rest are the oldest: they must not fill the window.
     let most = TAKEN_MAX.saturating_add(resting.count());
-    let late = ground.read(move |store| store.past_deadline(now_us, most)).await?;
+    let late = ground.read_at_once(move |store| store.past_deadline(now_us, most)).await?;
     let late = resting.awake(late, now_us);
     let full = taken == TAKEN_MAX as usize || late.len() >= TAKEN_MAX as usize;
     // What rests is long due and says nothing about when to look again.

@@ -106,7 +106,7 @@ impl Lease {
         loop {
             self.held().await;
             let since = self.clock.steady();
-            match ground.read(move |store| store.started_by(tenant, action)).await {
+            match ground.read_at_once(move |store| store.started_by(tenant, action)).await {
                 Ok(process) => return (process.is_some() && process == due.action.started_by).then_some(since),
                 Err(refusal) => tracing::warn!(%refusal, "the store does not say whose an action is"),
             }

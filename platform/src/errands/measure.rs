@@ -53,7 +53,7 @@ async fn look(ground: &Ground, metrics: &Metrics) -> Result<(), Refusal> {
         }
     }
     let now_us = ground.clock.now_us();
-    let suspended = ground.read(|store| store.orders_in(Some("suspended"), SUSPENDED_MAX)).await?;
+    let suspended = ground.read(|store| store.orders_in(None, Some("suspended"), SUSPENDED_MAX)).await?;
     let refunds = ground.read(|store| store.refunds_in(Some("suspended"), SUSPENDED_MAX)).await?;
     let since_us = suspended.iter().map(|order| order.entered_at_us);
     let since_us = since_us.chain(refunds.iter().map(|(_, refund)| refund.created_at_us));

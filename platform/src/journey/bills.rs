@@ -172,7 +172,7 @@ async fn own(ground: &Ground, tenant: &Tenant, user: ChannelUserId, id: BillId) 
 pub struct Stands {
     /// Whose it is and who asks. Whether it can be paid is not among it.
     pub stated: Arc<Stated>,
-    /// Who asks, unless unknown or suspended.
+    /// Who asks: not suspended.
     pub institution: InstitutionRow,
     /// The live bindings of the login.
     pub bindings: Vec<BindingRow>,

@@ -201,7 +201,7 @@ impl Desk {
         let mut unsettled = self.unsettled();
         for &at in open {
             let Pending { command, outcome, decided, .. } = &mut pending[at];
-            *outcome = Some(Outcome::Refused(Refusal::new(Code::OutcomeUnknown, error.to_string())));
+            *outcome = Some(Outcome::Refused(Refusal::new(Code::OutcomeUnknown, error.to_string()).after_s(1)));
             if let Some(Decided { aftermath, .. }) = decided.take()
                 && !aftermath.is_empty()
             {

@@ -26,6 +26,8 @@ const INSTITUTIONS_MAX: u64 = 5_000;
 /// Orders as the desk left them, and for how long: a phone looks at once when it is rung. A bell may be lost, and what
 /// another process decided must not be hidden by it for longer.
 const ORDERS_MAX: u64 = 1_000;
+/// Replies, signatures and watchers: one each for the payments of the last minutes.
+const PAYMENTS_MAX: u64 = 1_000;
 const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
@@ -75,9 +77,9 @@ impl Default for Known {
             persons: Cache::new(ROWS_MAX),
             names: Cache::new(INSTITUTIONS_MAX),
             orders: Cache::new(ORDERS_MAX),
-            signed: Cache::new(ORDERS_MAX),
-            replies: Cache::new(ORDERS_MAX),
-            watchers: Cache::new(ORDERS_MAX),
+            signed: Cache::new(PAYMENTS_MAX),
+            replies: Cache::new(PAYMENTS_MAX),
+            watchers: Cache::new(PAYMENTS_MAX),
         }
     }
 }
@@ -116,10 +118,12 @@ impl Ground {
     }
 
     /// Whose phones are to ring for a bill of this patient. One bound within the last seconds may not be among them, and
-    /// sees the bill when it looks.
+    /// sees the bill when it looks; one unbound within them is rung and sees nothing.
     pub async fn watchers(&self, tenant: TenantId, patient: Lookup) -> Result<BTreeSet<ChannelUserId>, Refusal> {
         if let Some((read, by)) = self.known.watchers.get(&(tenant, patient))
             && self.clock.steady().saturating_sub(read) < WATCHERS_KEPT
+            // Whoever binds first while the bill is on its way is to hear of it.
+            && !by.is_empty()
         {
             return Ok(by);
         }

@@ -33,7 +33,7 @@ use crate::parties::link::{Address, Links};
 use crate::parties::sms::SmsGateway;
 use crate::parties::wallet::{Account, Wallet};
 use crate::settings::Settings;
-use crate::store::{CallerKey, InstitutionRow, READINGS_AT_ONCE, Store, StoreError};
+use crate::store::{CallerKey, InstitutionRow, Store, StoreError};
 
 pub mod bills;
 pub mod code;
@@ -79,17 +79,16 @@ pub struct Ground {
 /// How long one waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 
-/// Room for as many readings as the store serves at a time. A batch of the desk never waits behind somebody who looks,
-/// and no thread waits for a connection.
+/// Room for as many readings as the store takes at a time. A batch of the desk never waits behind somebody who looks, and
+/// no crowd of threads waits for a connection.
 pub struct Room(Arc<Semaphore>);
 
-impl Default for Room {
-    fn default() -> Room {
-        Room(Arc::new(Semaphore::new(READINGS_AT_ONCE)))
-    }
-}
-
 impl Room {
+    /// For so many at a time.
+    pub fn of(readings: usize) -> Room {
+        Room(Arc::new(Semaphore::new(readings)))
+    }
+
     async fn take(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         match tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.0).acquire_owned()).await {
             Ok(Ok(room)) => Ok(room),
@@ -153,8 +152,23 @@ impl desk::Dialects for Tenants {
 }
 
 impl Ground {
-    /// Runs a reading of the store off the async threads.
+    /// Runs a reading of the store, or a small writing beside the desk, off the async threads. Refuses with Overloaded
+    /// where there is no room for two seconds, or the store is away.
     pub async fn read<T: Send + 'static>(
+        &self,
+        reading: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let room = self.room.take().await?;
+        self.read_at_once(move |store| {
+            // Whoever no longer waits for a reading does not end it.
+            let _until_the_end = room;
+            reading(store)
+        })
+        .await
+    }
+
+    /// The same for errands on which every payment hangs: the lease, and what is due. They wait behind nobody who looks.
+    pub async fn read_at_once<T: Send + 'static>(
         &self,
         reading: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, Refusal> {
@@ -164,16 +178,9 @@ impl Ground {
             tokio::runtime::RuntimeFlavor::CurrentThread if self.settings.store.url == "sqlite::memory:" => {
                 reading(store.as_ref())
             }
-            _ => {
-                let room = self.room.take().await?;
-                let reading = move || {
-                    let _until_the_end = room;
-                    reading(store.as_ref())
-                };
-                tokio::task::spawn_blocking(reading)
-                    .await
-                    .map_err(|error| Refusal::new(Code::Internal, format!("a reading ended early: {error}")))?
-            }
+            _ => tokio::task::spawn_blocking(move || reading(store.as_ref()))
+                .await
+                .map_err(|error| Refusal::new(Code::Internal, format!("a reading ended early: {error}")))?,
         };
         outcome.map_err(unavailable)
     }
@@ -242,14 +249,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_finds_no_room_to_read_is_told_to_come_again_and_room_comes_back_when_a_reading_ends() {
-        let room = Room::default();
+        let room = Room::of(3);
         let mut readings = Vec::new();
-        for _ in 0..READINGS_AT_ONCE {
+        for _ in 0..3 {
             readings.push(room.take().await.expect("there is room"));
         }
         let refused = room.take().await.expect_err("there is none");
         assert_eq!((refused.code, refused.retry_after_s), (Code::Overloaded, Some(1)));
         readings.pop();
-        room.take().await.expect("one has ended");
+        drop(room.take().await.expect("one has ended"));
     }
 }

@@ -56,7 +56,8 @@ impl Wanted {
 }
 
 impl Bindings {
-    /// Whom the bill is about: by the document it states, or else by the visit card's binding.
+    /// Whom the bill is about: by the document it states, or else by the visit card's binding. Whose phones watch that
+    /// document is at hand from now on.
     pub fn find(self, ground: &Ground, tenant: &Tenant, patient: &Patient) -> Result<Found, Refusal> {
         let Bindings { stated, card, bindings } = self;
         if let Some(stated) = stated {

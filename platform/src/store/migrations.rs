@@ -4,7 +4,7 @@ use diesel::backend::Backend;
 use diesel::migration::MigrationSource;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::sql::{OpenError, engine};
+use super::sql::{OpenError, Place, engine, place};
 use super::{postgres, sqlite};
 
 /// What of the migrations a database has.
@@ -51,16 +51,16 @@ pub(super) fn applied<DB: Backend>(conn: &mut impl MigrationHarness<DB>) -> Resu
 
 /// What of the migrations the database at this URL has. Changes nothing.
 pub fn status(url: &str) -> Result<Migrations, OpenError> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => sqlite::status(path),
-        None => postgres::status(url),
+    match place(url)? {
+        Place::File(path) => sqlite::status(path),
+        Place::Server => postgres::status(url),
     }
 }
 
 /// Applies what is pending, all or nothing, and says what it was. Two that start at once take turns.
 pub fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
-    match url.strip_prefix("sqlite:") {
-        Some(path) => sqlite::migrate(path),
-        None => postgres::migrate(url),
+    match place(url)? {
+        Place::File(path) => sqlite::migrate(path),
+        Place::Server => postgres::migrate(url),
     }
 }

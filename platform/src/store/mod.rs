@@ -53,9 +53,6 @@ mod tables;
 mod tenants;
 mod values;
 
-/// Readings that a store serves at a time without one waiting for another's connection; the desk's stand beside them.
-pub const READINGS_AT_ONCE: usize = 10;
-
 /// The store failed; nothing is known to have changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -848,8 +845,8 @@ pub trait Store: DeskStore {
         to_us: i64,
         most: u32,
     ) -> Result<Vec<Order>, StoreError>;
-    /// Orders in a public state, oldest first; every state when none is named.
-    fn orders_in(&self, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError>;
+    /// Orders in a public state, oldest first; every state when none is named, and every tenant's when none is.
+    fn orders_in(&self, tenant: Option<TenantId>, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError>;
     /// An insured person's orders that stand in Priced.
     fn priced_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<OrderId>, StoreError>;
     /// Open orders under a binding.

@@ -342,13 +342,24 @@ pub(super) fn between(
     read_all(docs)
 }
 
-pub(super) fn in_state(conn: &mut Conn, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError> {
+pub(super) fn in_state(
+    conn: &mut Conn,
+    tenant: Option<TenantId>,
+    state: Option<&str>,
+    most: u32,
+) -> Result<Vec<Order>, StoreError> {
     let oldest_first =
         orders::table.order((orders::created_at_us, orders::id)).limit(i64::from(most)).select(orders::doc);
-    let docs: Vec<String> = match state {
-        Some(state) => on!(conn, c => oldest_first.filter(orders::state.eq(state)).load(c))?,
-        None => on!(conn, c => oldest_first.load(c))?,
-    };
+    let docs: Vec<String> = on!(conn, c => {
+        let mut query = oldest_first.into_boxed();
+        if let Some(tenant) = tenant {
+            query = query.filter(orders::tenant.eq(Id::from(tenant)));
+        }
+        if let Some(state) = state {
+            query = query.filter(orders::state.eq(state.to_owned()));
+        }
+        query.load(c)
+    })?;
     read_all(docs)
 }
 

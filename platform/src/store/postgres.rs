@@ -10,18 +10,17 @@ use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
-use super::READINGS_AT_ONCE;
 use super::conn::Conn;
 use super::migrations::{Migrations, applied, compare};
-use super::sql::{Access, BATCHES_AT_ONCE, Backend, Connect, OpenError, SqlStore, engine};
+use super::sql::{Access, BATCHES_AT_ONCE, Backend, Connect, OpenError, READINGS_AT_ONCE, SqlStore, engine};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
 /// The oldest server that is known to do all of this: row locks that skip, `IS NOT DISTINCT FROM` in joins, `unnest` of
 /// many arrays, and the idle-in-transaction limit all are older.
 const OLDEST: i64 = 140_000;
-/// Connections of one process: whoever reads, and the desk.
-const CONNECTIONS: u32 = (READINGS_AT_ONCE + BATCHES_AT_ONCE) as u32;
+/// Connections of one process: for readings, for the desk's batches, and for the errands that nothing may keep waiting.
+const CONNECTIONS: u32 = (READINGS_AT_ONCE + BATCHES_AT_ONCE) as u32 + 4;
 /// A process that stops in the middle of a transaction holds nobody's rows for longer than it counts as living.
 const IDLE_IN_TRANSACTION_MS: u32 = 4_000;
 /// No statement of ours takes longer on a sound server; verification of the books is read page by page.
@@ -78,6 +77,11 @@ fn connection(url: &str) -> Result<PgConnection, String> {
     Ok(conn)
 }
 
+/// Nobody answers there, or lets us in.
+fn away(error: String) -> OpenError {
+    engine(format!("{error}; check the address, the user and that the server runs / 请检查地址、用户及服务是否运行"))
+}
+
 /// A URL as it may be shown: its password is a secret.
 pub(super) fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return "postgres:…".into() };
@@ -100,7 +104,7 @@ fn without_password(url: &str, message: &str) -> String {
 
 /// Opens a database. Nobody migrates it by opening it: `platform migrate` does.
 pub fn open(url: &str, access: Access) -> Result<SqlStore, OpenError> {
-    let mut conn = connection(url).map_err(engine)?;
+    let mut conn = connection(url).map_err(away)?;
     sound(&mut conn)?;
     migrations(&mut conn)?.exact("run `platform migrate` / 请先运行 platform migrate")?;
     Ok(SqlStore::pooled(CONNECTIONS, Server { url: url.to_owned() }, access))
@@ -114,12 +118,19 @@ fn setting(conn: &mut PgConnection, name: &str) -> Result<String, OpenError> {
     Ok(row.value)
 }
 
+const fn is_too_old(version: i64) -> bool {
+    version < OLDEST
+}
+
+fn too_old(found: &str) -> OpenError {
+    engine(format!("PostgreSQL {found} is older than 14, upgrade the server / 版本低于14，请升级数据库"))
+}
+
 /// A server on which a commit that was acknowledged is a commit.
 fn sound(conn: &mut PgConnection) -> Result<(), OpenError> {
     let version = setting(conn, "server_version_num")?.parse::<i64>().map_err(engine)?;
-    if version < OLDEST {
-        let found = setting(conn, "server_version")?;
-        return Err(engine(format!("PostgreSQL {found} is older than 14 / 版本低于14，请升级数据库")));
+    if is_too_old(version) {
+        return Err(too_old(&setting(conn, "server_version")?));
     }
     for (name, wrong) in [("fsync", "off"), ("full_page_writes", "off"), ("synchronous_commit", "off")] {
         if setting(conn, name)? == wrong {
@@ -145,14 +156,14 @@ fn migrations(conn: &mut PgConnection) -> Result<Migrations, OpenError> {
 
 /// See [`super::migrations::status`].
 pub(super) fn status(url: &str) -> Result<Migrations, OpenError> {
-    let mut conn = connection(url).map_err(engine)?;
+    let mut conn = connection(url).map_err(away)?;
     sound(&mut conn)?;
     migrations(&mut conn)
 }
 
 /// See [`super::migrations::migrate`].
 pub(super) fn migrate(url: &str) -> Result<Vec<String>, OpenError> {
-    let mut conn = connection(url).map_err(engine)?;
+    let mut conn = connection(url).map_err(away)?;
     sound(&mut conn)?;
     // Making an index on a large table may take long, and so may waiting for who is at it; and checking a new reference
     // reads both tables whole.
@@ -217,6 +228,15 @@ pub(super) fn clock_us(conn: &mut PgConnection) -> QueryResult<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_older_than_fourteen_is_refused_and_told_what_to_do() {
+        for (version, refused) in [(90_624, true), (130_023, true), (140_000, false), (150_020, false)] {
+            assert_eq!(is_too_old(version), refused, "{version}");
+        }
+        let said = too_old("13.23").to_string();
+        assert!(said.contains("13.23") && said.contains("upgrade") && said.contains("请升级"), "{said}");
+    }
 
     #[test]
     fn a_url_is_shown_without_its_password() {

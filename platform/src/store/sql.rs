@@ -80,6 +80,20 @@ pub fn shown(url: &str) -> String {
     if url.starts_with("sqlite:") { url.to_owned() } else { postgres::shown(url) }
 }
 
+/// Where a store is.
+pub(super) enum Place<'a> {
+    Server,
+    File(&'a str),
+}
+
+/// Which engine a URL names. Refuses one that names none.
+pub(super) fn place(url: &str) -> Result<Place<'_>, OpenError> {
+    if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+        return Ok(Place::Server);
+    }
+    url.strip_prefix("sqlite:").filter(|path| !path.is_empty()).map(Place::File).ok_or(OpenError::Url)
+}
+
 /// Makes connections.
 pub(super) trait Connect: Send + Sync + 'static {
     fn connect(&self) -> Result<Conn, String>;
@@ -123,7 +137,11 @@ impl ManageConnection for Manager {
 
 /// Batches that a server takes at a time: while one waits for its flush, another is worked on.
 pub(super) const BATCHES_AT_ONCE: usize = 2;
-/// How long a request waits for a connection.
+/// Readings that a server takes at a time.
+pub(super) const READINGS_AT_ONCE: usize = 10;
+/// The same where one connection writes: many may wait for that one, and must not stand before those who look.
+const READINGS_AT_ONCE_BESIDE_A_WRITER: usize = 64;
+/// How long is waited for a connection.
 const WAIT: Duration = Duration::from_secs(2);
 /// A read that failed is tried again this often, each time on another connection: after a restart of the server the
 /// pool is full of dead ones.
@@ -170,13 +188,10 @@ fn pool(size: u32, connect: impl Connect, access: Access) -> Pool<Manager> {
 impl SqlStore {
     /// Opens by URL: `sqlite:/path/to/tongfu.db`, `sqlite::memory:` or `postgres://user@host/database`.
     pub fn open_url(url: &str, access: Access) -> Result<SqlStore, OpenError> {
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            return postgres::open(url, access);
-        }
-        match url.strip_prefix("sqlite:") {
-            Some(":memory:") => sqlite::memory(),
-            Some(path) if !path.is_empty() => sqlite::open(path, access),
-            _ => Err(OpenError::Url),
+        match place(url)? {
+            Place::Server => postgres::open(url, access),
+            Place::File(":memory:") => sqlite::memory(),
+            Place::File(path) => sqlite::open(path, access),
         }
     }
 
@@ -218,6 +233,11 @@ impl SqlStore {
     /// How many batches it can take at a time.
     pub fn batches_at_once(&self) -> usize {
         if self.is_shared() { BATCHES_AT_ONCE } else { 1 }
+    }
+
+    /// How many readings may be under way at a time, so that none waits long for a connection.
+    pub fn readings_at_once(&self) -> usize {
+        if self.is_shared() { READINGS_AT_ONCE } else { READINGS_AT_ONCE_BESIDE_A_WRITER }
     }
 
     /// The store's clock: microseconds UTC; `own_us` where it has none.
@@ -686,8 +706,8 @@ impl Store for SqlStore {
         self.read(|conn| orders::between(conn, tenant, institution, from_us, to_us, most))
     }
 
-    fn orders_in(&self, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError> {
-        self.read(|conn| orders::in_state(conn, state, most))
+    fn orders_in(&self, tenant: Option<TenantId>, state: Option<&str>, most: u32) -> Result<Vec<Order>, StoreError> {
+        self.read(|conn| orders::in_state(conn, tenant, state, most))
     }
 
     fn priced_of_person(&self, tenant: TenantId, person: &Lookup) -> Result<Vec<OrderId>, StoreError> {

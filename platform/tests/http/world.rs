@@ -262,7 +262,7 @@ impl World {
             desk: desk.expect("a thread"),
             tenants,
             known: platform::journey::known::Known::default(),
-            room: platform::journey::Room::default(),
+            room: platform::journey::Room::of(64),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let counted = Arc::clone(&metrics);

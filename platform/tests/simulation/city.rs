@@ -179,7 +179,7 @@ impl Process {
             desk: Arc::clone(&door) as Arc<dyn Door>,
             tenants,
             known: platform::journey::known::Known::default(),
-            room: platform::journey::Room::default(),
+            room: platform::journey::Room::of(64),
         });
         let performer = errands::perform::Performer::new(Arc::clone(&ground));
         let records = Arc::new(Notify::new());
@@ -334,7 +334,7 @@ async fn simulate(seed: u64, weather: Weather, trouble: Trouble) -> Verdict {
     let settle = async {
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
-            let open = world.store.orders_in(None, 10_000).expect("readable").iter().any(|order| !ended(order));
+            let open = world.store.orders_in(None, None, 10_000).expect("readable").iter().any(|order| !ended(order));
             let refunding = world.store.refunds_in(None, 10_000).expect("readable").iter().any(|(_, it)| under_way(it));
             if !open && !refunding {
                 return;
@@ -808,7 +808,7 @@ async fn bill_of_the_rest(world: &World, order: &Order) -> Option<String> {
 
 fn verdict(world: &World, in_time: bool) -> Verdict {
     let mut faults = Vec::new();
-    let orders = world.store.orders_in(None, 10_000).expect("readable");
+    let orders = world.store.orders_in(None, None, 10_000).expect("readable");
     let mut by_state = BTreeMap::<String, usize>::new();
     let mut suspended = BTreeMap::<String, usize>::new();
     for order in &orders {

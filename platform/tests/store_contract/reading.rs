@@ -54,8 +54,8 @@ pub(crate) fn orders_are_found_by_payer_institution_state_person_and_binding(eng
     let until = closed.created_at_us;
     assert_eq!(found(store.orders_between(tenant, institution, NOON_US, until, 9)), [cash.id, priced.id]);
     assert_eq!(found(store.orders_between(tenant, institution, NOON_US + 1, until + 1, 9)), [priced.id, closed.id]);
-    assert_eq!(found(store.orders_in(Some("closed"), 9)), [closed.id]);
-    assert_eq!(found(store.orders_in(None, 2)), [cash.id, priced.id], "oldest first");
+    assert_eq!(found(store.orders_in(None, Some("closed"), 9)), [closed.id]);
+    assert_eq!(found(store.orders_in(Some(world.tenant), None, 2)), [cash.id, priced.id], "oldest first");
     assert_eq!(store.priced_of_person(tenant, &world.binding.person), Ok(vec![priced.id]));
     assert_eq!(store.open_under_binding(tenant, world.binding.id), Ok(vec![priced.id]));
 }

@@ -9,6 +9,7 @@
 //! | `GET /sandbox/persons/{psn_no}/card` | `{card_no, card_password}`: the card in the person's pocket |
 //! | `POST /sandbox/callers` | [`Registration`] |
 //! | `POST /sandbox/clear-month` | `{month: "yyyyMM"}` |
+//! | `PUT /sandbox/latency` | [`Latency`]: from now on |
 //! | `GET /sandbox/records`, `/books`, `/catalogue`, `/public-key` | what their names say |
 //! | `POST, GET, DELETE /sandbox/faults` | fault rules ([`crate::http::fault_routes`]) |
 
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::admin::{NewPerson, Registration};
+use super::config::Latency;
 use super::refusal::Refusal;
 use super::server::Bureau;
 use crate::clock::china_now;
@@ -33,6 +35,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/sandbox/persons/{psn_no}/card", web::get().to(pocket))
         .route("/sandbox/callers", web::post().to(callers))
         .route("/sandbox/clear-month", web::post().to(clear_month))
+        .route("/sandbox/latency", web::put().to(latency))
         .route("/sandbox/records", web::get().to(records))
         .route("/sandbox/books", web::get().to(books))
         .route("/sandbox/catalogue", web::get().to(catalogue))
@@ -116,6 +119,14 @@ async fn clear_month(bureau: Shared, body: Bytes) -> impl Responder {
     answer(read::<Month>(&body).and_then(|Month { month }| {
         bureau.with_core(|core| core.clear_month(&month))?;
         Ok(json!({ "month": month }))
+    }))
+}
+
+async fn latency(bureau: Shared, body: Bytes) -> impl Responder {
+    answer(read::<Latency>(&body).map(|latency| {
+        let now = json!(latency);
+        bureau.with_core(|core| core.set_latency(latency));
+        now
     }))
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::caller::{Caller, Institution};
 use super::catalogue::Catalogue;
-use super::config::{City, Config};
+use super::config::{City, Config, Latency};
 use super::envelope::{self, Head};
 use super::refusal::Refusal;
 use super::seal::Keys;
@@ -103,6 +103,11 @@ impl Core {
     /// Its settings.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// Makes it slow, or quick again, and bounds how many messages it takes at once.
+    pub fn set_latency(&mut self, latency: Latency) {
+        Arc::make_mut(&mut self.config).latency = latency;
     }
 
     /// Everything it remembers, to look at.

@@ -14,6 +14,7 @@ use super::founding::{self, Addresses, Founded, Ground, Programs, SMS_KEY};
 use super::mishaps;
 use super::options::{COMPRESSED, Options, Profile};
 use super::plan::CITIES;
+use crate::bureau::config::Latency;
 use crate::fault::Rule;
 use crate::people::outside::Outside;
 use crate::people::payment::{Ended, Member};
@@ -295,6 +296,16 @@ impl City {
     pub async fn bureau_faults(&self, rules: &[Rule]) -> io::Result<()> {
         for url in self.addresses.bureaus.values() {
             self.faults_of(url, rules.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes every bureau as slow as this, and bounds how many messages it takes at once.
+    pub async fn bureau_latency(&self, latency: &Latency) -> io::Result<()> {
+        for url in self.addresses.bureaus.values() {
+            let url = format!("{url}/sandbox/latency");
+            let answer = self.client.put(&url).json(latency).send().await.map_err(io::Error::other)?;
+            answer.error_for_status().map_err(io::Error::other)?;
         }
         Ok(())
     }

@@ -187,7 +187,13 @@ impl City {
     }
 
     async fn records(&self) -> io::Result<Records> {
-        let listed = self.platform_cli(&["order", "list", "--most", "1000000"], false).await?;
+        let tenants = self.platform_cli(&["tenant", "list"], false).await?;
+        let mut listed = Vec::new();
+        // Tenant by tenant: a store may hold another city's million.
+        for tenant in tenants.as_array().into_iter().flatten() {
+            let of = tenant["tenant_id"].as_str().unwrap_or_default();
+            listed.push(self.platform_cli(&["order", "list", "--tenant", of, "--most", "1000000"], false).await?);
+        }
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
         let order = |row: &Value| {
             let bill = (text(row, "institution"), text(row, "bill_no"));
@@ -204,7 +210,7 @@ impl City {
             };
             (id, row)
         };
-        let orders = listed.as_array().into_iter().flatten().map(order).collect();
+        let orders = listed.iter().filter_map(Value::as_array).flatten().map(order).collect();
         let mut bureaus = Vec::new();
         for (admdvs, url) in &self.addresses.bureaus {
             bureaus.push((admdvs.clone(), self.get(&format!("{url}/sandbox/records")).await?));

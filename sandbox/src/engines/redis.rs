@@ -117,6 +117,19 @@ impl Redis {
         Ok(())
     }
 
+    /// Forgets everything while it goes on, as a slip of an operator does.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.ours()?.port));
+        let mut server = TcpStream::connect(address)?;
+        server.write_all(b"FLUSHALL\r\n")?;
+        let mut said = [0; 3];
+        server.read_exact(&mut said)?;
+        match &said {
+            b"+OK" => Ok(()),
+            _ => Err(io::Error::other("FLUSHALL was refused")),
+        }
+    }
+
     /// Lets it stand still, as a machine does that hangs: its port takes connections, and nobody answers.
     pub fn pause(&mut self) -> io::Result<()> {
         self.signal(Signal::STOP)

@@ -129,6 +129,28 @@ async fn a_lost_answer_breaks_the_connection_and_the_settlement_stands() {
 }
 
 #[tokio::test]
+async fn more_messages_than_a_bureau_takes_at_once_are_refused_as_busy() {
+    let world = World::new();
+    let running = serve(&world);
+    let (mut one, mut other) = (Client::new(&running), Client::new(&running));
+    other.nonce = 100;
+    let latency = json!({ "base_ms": 2000, "max_concurrent": 1 });
+    let set = one.http.put(format!("{}/sandbox/latency", one.url)).json(&latency).send().await.expect("answers");
+    assert_eq!(set.status(), 200);
+    let ask = |msgid| {
+        let data = json!({ "mdtrt_cert_type": "02", "mdtrt_cert_no": "449100199005200011" });
+        world.request("1101", msgid, json!({ "data": data }))
+    };
+    let (first, second) = (ask("m1"), ask("m2"));
+    let answers = tokio::join!(one.call("his", "1101", &first), other.call("his", "1101", &second));
+    let mut codes = [answers.0, answers.1].map(|answer| answer.expect("answers")["infcode"].as_i64());
+    codes.sort_unstable();
+    assert_ne!(codes[0], codes[1], "one of them is busy");
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "and the other is answered");
+    running.stop().await.expect("stops");
+}
+
+#[tokio::test]
 async fn a_late_commit_happens_although_nobody_was_answered() {
     let mut world = World::new();
     let mdtrt_id = world.priced_visit(WORKER, "OP1");

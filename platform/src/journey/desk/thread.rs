@@ -102,7 +102,9 @@ impl Thread {
         if !self.queue.push(queued, self.desk.clock.steady(), self.from_outside_max) {
             return Outcome::Refused(Refusal::new(Code::Overloaded, "the desk's queue is full").after_s(1));
         }
-        outcome.await.unwrap_or_else(|_| Outcome::Refused(Refusal::new(Code::OutcomeUnknown, "the desk has stopped")))
+        outcome
+            .await
+            .unwrap_or_else(|_| Outcome::Refused(Refusal::new(Code::OutcomeUnknown, "the desk has stopped").after_s(1)))
     }
 }
 
