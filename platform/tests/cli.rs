@@ -181,11 +181,15 @@ fn a_platform_starts_on_no_store_that_does_not_do_and_says_which_setting_and_wha
     let (_, rest) = settings.split_once("[events]").expect("events come next");
     let port = sandbox::engines::child::free_port().expect("a port");
     for (url, words) in [
-        ("mysql://root:s3cret@127.0.0.1/city", ["must be sqlite:PATH", "须为"]),
+        ("mysql://root:s3cret@127.0.0.1/city", ["must begin with sqlite: or postgres://", "须以"]),
         ("sqlite:", ["must be sqlite:PATH", "须为"]),
         (&format!("postgres://city:s3cret@127.0.0.1:{port}/city"), ["check the address", "请检查地址"]),
     ] {
-        write(platform.dir.path(), "platform.toml", &format!("[store]\nurl = \"{url}\"\n[events]{rest}"));
+        write(
+            platform.dir.path(),
+            "platform.toml",
+            &format!("[store]\nurl = \"{url}\"\n[ephemeral]\nurl = \"redis://127.0.0.1\"\n[events]{rest}"),
+        );
         for command in [["serve"].as_slice(), &["migrate"], &["migrate", "--status"]] {
             let (done, _, complained) = platform.run(command, false);
             assert!(!done && complained.contains("store.url"), "{command:?} {url}: {complained}");
