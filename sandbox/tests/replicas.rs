@@ -115,6 +115,7 @@ async fn any_of_two_platforms_serves_anybody_and_either_may_be_killed_or_stopped
         round += 1;
     }
     paying.await.expect("payments end");
+    assert!(round >= 6, "only {round} blows");
     province.prove().await;
 }
 
@@ -163,5 +164,6 @@ async fn postgres_redis_and_kafka_may_go_away_under_load_and_come_back() {
         round += 1;
     }
     paying.await.expect("payments end");
+    assert!(round >= BLOWS, "only {round} blows");
     province.prove().await;
 }

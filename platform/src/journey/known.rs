@@ -26,9 +26,9 @@ const INSTITUTIONS_MAX: u64 = 5_000;
 /// Orders as the desk left them, and for how long: a phone looks at once when it is rung. A bell may be lost, and what
 /// another process decided must not be hidden by it for longer.
 const ORDERS_MAX: u64 = 1_000;
+const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// Replies, signatures and watchers: one each for the payments of the last minutes.
 const PAYMENTS_MAX: u64 = 1_000;
-const ORDERS_KEPT: Duration = Duration::from_secs(3);
 /// How old an institution's name may be.
 const NAMES_KEPT: Duration = Duration::from_secs(5);
 /// Phones that watch a patient's bills, as they were when a bill came: for the moment until it is stored.
