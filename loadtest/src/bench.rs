@@ -20,7 +20,7 @@ use crate::journey::Step;
 use crate::peer::Peer;
 use crate::scenario::Scenario;
 use crate::turn::{Taken, Turn, Turns, less, median, milli, owned, peer_turn, ratio, since, spread, written};
-use crate::{nice, signatures, stored};
+use crate::{nice, own_share, signatures, stored};
 
 /// Payments before the first turn.
 const WARM_UP: Duration = Duration::from_secs(60);
@@ -109,83 +109,110 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
         payers: options.payers,
         time,
     };
+    let mut sheet = Sheet::at(&options.out)?;
     let signed = signatures::counted(&city).await?;
     let Taken { whole, peer: rows, completed, again } = turns.take(0..options.turns).await?;
     let signed = signatures::report(&signed, &signatures::counted(&city).await?, &costs_ns, completed);
+    tell(&mut sheet, &whole, &rows, &peer);
+    sheet.tell("signatures", signed);
+    sheet.tell("authorised_again", json!(again));
+    sheet.tell("bytes_per_idle_link", json!(per_link));
+    sheet.keep()?;
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
     eprintln!("半载 half of the top rate: {rate}/s");
     let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
+    let before = own_share::seen(&city).await?;
     drive::arrive(&load, &city, &crowd, &pids).await;
-    let half = crowd.take_figures();
-    let stored = match options.stored {
-        0 => None,
-        orders => Some(with_stored(&turns, orders, options.turns, (&whole, &rows)).await?),
-    };
+    sheet.tell("half_rate_per_s", json!(rate));
+    sheet.tell("own_share_ms_at_half_rate", own_share::seen(&city).await?.since(&before));
+    sheet.tell("phones_share_ms_at_half_rate", phones_share(&crowd.take_figures()));
+    sheet.keep()?;
+    if options.stored > 0 {
+        sheet.tell("stored", with_stored(&turns, options.stored, options.turns, (&whole, &rows)).await?);
+    }
     drop(turns);
-    let peak_kib = pids.get(town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
+    sheet.tell("platform_peak_kib", json!(pids.get(town::PLATFORM).and_then(|pid| costs::peak_kib(*pid))));
+    sheet.keep()?;
     let verdict = city.verdict().await?;
     let topic = drive::topic(&city).await?;
+    let sound = verdict.is_sound() && verdict.is_at_rest() && topic.is_empty();
+    sheet.tell("topic_findings", json!(topic));
+    sheet.tell("books_balance", json!(verdict.books_balance && verdict.sides_agree));
+    sheet.tell("charged_twice", json!(verdict.charged_twice));
+    sheet.keep()?;
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
     city.stop().await?;
 
-    let alone = desk_alone(options, &dir, postgres, &pids, time)?;
-    drop(engines);
-    let mut report = Map::new();
-    let sound = verdict.is_sound() && verdict.is_at_rest() && topic.is_empty();
-    report.insert("topic_findings".into(), json!(topic));
-    report.insert("books_balance".into(), json!(verdict.books_balance && verdict.sides_agree));
-    report.insert("charged_twice".into(), json!(verdict.charged_twice));
-    tell(&mut report, &whole, &rows, &peer);
-    report.insert("signatures".into(), signed);
-    report.insert("authorised_again".into(), json!(again));
-    report.insert("platform_peak_kib".into(), json!(peak_kib));
-    report.insert("bytes_per_idle_link".into(), json!(per_link));
-    report.insert("half_rate_per_s".into(), json!(rate));
-    report.insert("own_share_ms_at_half_rate".into(), own_share(&half));
-    report.insert("stored".into(), stored.unwrap_or(Value::Null));
-    if let Some((desks, peers)) = alone {
+    if let Some((desks, peers)) = desk_alone(options, &dir, postgres, &pids, time)? {
         let ratio = ratio(median(&desks, Turn::per_s_milli), median(&peers, Turn::per_s_milli));
-        report.insert("store_ratio".into(), milli(ratio));
-        report.insert("desk_payments_per_s".into(), spread(&desks, Turn::per_s_milli));
-        report.insert("pgbench_desk_rows_payments_per_s".into(), spread(&peers, Turn::per_s_milli));
+        sheet.tell("store_ratio", milli(ratio));
+        sheet.tell("desk_payments_per_s", spread(&desks, Turn::per_s_milli));
+        sheet.tell("pgbench_desk_rows_payments_per_s", spread(&peers, Turn::per_s_milli));
         let cpu = |turn: &Turn| turn.cpu_us(&["generator", "postgres"]);
-        report.insert("desk_cpu_ms_per_payment".into(), spread(&desks, cpu));
-        report.insert("pgbench_desk_rows_cpu_ms_per_payment".into(), spread(&peers, cpu));
+        sheet.tell("desk_cpu_ms_per_payment", spread(&desks, cpu));
+        sheet.tell("pgbench_desk_rows_cpu_ms_per_payment", spread(&peers, cpu));
     }
-    let text = serde_json::to_string_pretty(&Value::Object(report))?;
-    if let Some(folder) = options.out.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&options.out, &text)?;
-    println!("{text}");
+    drop(engines);
+    sheet.tell("complete", json!(true));
+    println!("{}", sheet.keep()?);
     if sound {
         std::fs::remove_dir_all(&dir)?;
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The figures, in their file as soon as there are any: a run takes half an hour, and its last part may fail.
+struct Sheet<'a> {
+    figures: Map<String, Value>,
+    path: &'a Path,
+}
+
+impl<'a> Sheet<'a> {
+    /// An empty one. What an earlier run left there is gone at once: it would pass for this one's.
+    fn at(path: &'a Path) -> io::Result<Sheet<'a>> {
+        let mut sheet = Sheet { figures: Map::new(), path };
+        sheet.tell("complete", json!(false));
+        sheet.keep()?;
+        Ok(sheet)
+    }
+
+    fn tell(&mut self, name: &str, figure: Value) {
+        self.figures.insert(name.to_owned(), figure);
+    }
+
+    /// Leaves what there is in the file; the text of it.
+    fn keep(&self) -> io::Result<String> {
+        let text = serde_json::to_string_pretty(&self.figures)?;
+        if let Some(folder) = self.path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(self.path, &text)?;
+        Ok(text)
+    }
+}
+
 /// What `make bench` is asked about first.
-fn tell(report: &mut Map<String, Value>, whole: &[Turn], rows: &[Turn], peer: &Peer) {
+fn tell(sheet: &mut Sheet<'_>, whole: &[Turn], rows: &[Turn], peer: &Peer) {
     let (transactions, changed, scripts) = peer.size();
     let per_script = |number: usize| milli((number * 1000 / scripts.max(1)) as u64);
-    report.insert("payments_per_s".into(), spread(whole, Turn::per_s_milli));
-    report.insert("pgbench_payments_per_s".into(), spread(rows, Turn::per_s_milli));
-    report.insert("pgbench_transactions_per_payment".into(), per_script(transactions));
-    report.insert("pgbench_rows_per_payment".into(), per_script(changed));
+    sheet.tell("payments_per_s", spread(whole, Turn::per_s_milli));
+    sheet.tell("pgbench_payments_per_s", spread(rows, Turn::per_s_milli));
+    sheet.tell("pgbench_transactions_per_payment", per_script(transactions));
+    sheet.tell("pgbench_rows_per_payment", per_script(changed));
     let peer_cpu = |turn: &Turn| turn.cpu_us(&["generator", "postgres"]);
     let whole_cpu = |turn: &Turn| turn.cpu_us(&["platform", "postgres", "redis", "kafka"]);
-    report.insert("cpu_ratio".into(), milli(ratio(median(rows, peer_cpu), median(whole, whole_cpu))));
-    report.insert("pgbench_cpu_ms_per_payment".into(), spread(rows, peer_cpu));
+    sheet.tell("cpu_ratio", milli(ratio(median(rows, peer_cpu), median(whole, whole_cpu))));
+    sheet.tell("pgbench_cpu_ms_per_payment", spread(rows, peer_cpu));
     let mut cpu = Map::new();
     for group in ["platform", "postgres", "redis", "kafka", "adapters", "sandbox", "generator"] {
         cpu.insert(group.into(), spread(whole, |turn: &Turn| turn.cpu_us(&[group])));
     }
-    report.insert("cpu_ms_per_payment".into(), Value::Object(cpu));
+    sheet.tell("cpu_ms_per_payment", Value::Object(cpu));
     for (place, name) in ["wal_bytes_per_payment", "commits_per_payment", "flushes_per_payment"].into_iter().enumerate()
     {
         let of = |turn: &Turn| turn.written[place] * 1000 / turn.payments.max(1);
-        report.insert(name.into(), json!({"city": spread(whole, of), "pgbench": spread(rows, of)}));
+        sheet.tell(name, json!({"city": spread(whole, of), "pgbench": spread(rows, of)}));
     }
 }
 
@@ -212,9 +239,8 @@ async fn with_stored(
     }))
 }
 
-/// The answers to a phone in which nobody outside is asked: opening and paying. (One that asks for a code waits for the
-/// SMS gateway as well.)
-fn own_share(half: &crate::figures::Figures) -> Value {
+/// The same answers as the phones see them.
+fn phones_share(half: &crate::figures::Figures) -> Value {
     let mut steps = Map::new();
     for step in [Step::Open, Step::Pay] {
         if let Some([p50, p95, p99, _]) = half.percentiles(step) {

@@ -22,7 +22,7 @@ use crate::idle::{self, Idle};
 use crate::journey;
 use crate::report::Report;
 use crate::scenario::Scenario;
-use crate::{Options, costs, lost, nice};
+use crate::{Options, costs, lost, nice, own_share};
 
 /// Real deadlines would outlive the run; the compressed ones are so short that a busy machine would pass them.
 pub(crate) const PROFILE: Profile = Profile {
@@ -174,8 +174,14 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
             _ => Ok(None),
         }
     };
+    let answered = own_share::seen(&city).await?;
     let ((before, took), lost) = tokio::join!(arrive(&load, &city, &crowd, &pids), losing);
     let lost = lost?;
+    // A process that was killed has forgotten what it answered.
+    let own_share = match &lost {
+        None => own_share::seen(&city).await?.since(&answered),
+        Some(_) => serde_json::Value::Null,
+    };
     let spent = costs::spent(&pids);
     let peak_kib = pids.get(city::town::PLATFORM).and_then(|pid| costs::peak_kib(*pid));
     city.set_faults(0).await?;
@@ -190,6 +196,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     report.topic = topic;
     report.bytes_per_idle_link = idle.map(|idle| idle.bytes_per_link);
     report.lost = lost;
+    report.own_share_ms = own_share;
     if report.is_sound() {
         std::fs::remove_dir_all(&dir)?;
     } else {

@@ -13,15 +13,18 @@ fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 300_000_000, 3).expect("the bounds are in order")
 }
 
+/// Over so many seconds a percentile is taken.
+const WINDOW: usize = 5;
+
 /// One second of the run.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Second {
     /// Payments that arrived.
     pub(crate) arrived: u64,
     /// Payments that were completed.
     pub(crate) completed: u64,
-    /// The slowest whole payment that ended in it, in milliseconds.
-    pub(crate) slowest_ms: u64,
+    /// How long each of those took, in milliseconds.
+    pub(crate) took_ms: Vec<u64>,
 }
 
 /// Everything that was seen. What arrived during the warm-up is in none of it but the time line.
@@ -63,7 +66,7 @@ impl Figures {
         let second = self.second(at);
         if let Some(took) = whole {
             second.completed += 1;
-            second.slowest_ms = second.slowest_ms.max(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+            second.took_ms.push(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         }
         if !counts {
             return;
@@ -86,6 +89,18 @@ impl Figures {
         Some([at(0.5), at(0.95), at(0.99), histogram.max()])
     }
 
+    /// A percentile of whole payments second by second, in milliseconds, each over the seconds before it as well: one
+    /// alone has too few for a percentile.
+    pub(crate) fn over_time(&self, percent: usize) -> Vec<u64> {
+        let until = |second: usize| {
+            let window = &self.line[(second + 1).saturating_sub(WINDOW)..=second];
+            let mut took: Vec<u64> = window.iter().flat_map(|second| &second.took_ms).copied().collect();
+            took.sort_unstable();
+            took.get((took.len() * percent).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+        };
+        (0..self.line.len()).map(until).collect()
+    }
+
     /// All of it.
     pub(crate) fn json(&self) -> Value {
         let steps: BTreeMap<&str, Value> = Step::ALL
@@ -100,5 +115,25 @@ impl Figures {
             "authorised_again": self.again,
             "nobody_free": self.nobody_free, "steps": steps,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_over_time_is_that_of_the_last_seconds() {
+        let mut figures = Figures::default();
+        for second in 0..8 {
+            for number in 0..10 {
+                let took = Duration::from_millis(if second == 2 { 900 + number } else { 10 + number });
+                let steps = vec![(Step::Whole, took)];
+                figures.ended(Duration::from_secs(second), true, Told { steps, again: 0, failed: None });
+            }
+        }
+        assert_eq!(figures.over_time(50), [14, 14, 17, 16, 16, 16, 16, 14]);
+        assert_eq!(figures.over_time(99), [19, 19, 909, 909, 909, 909, 909, 19]);
+        assert_eq!(Figures::default().over_time(50), Vec::<u64>::new());
     }
 }

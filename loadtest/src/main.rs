@@ -11,6 +11,7 @@
 //! | [`lost`] | a platform process is killed |
 //! | [`nice`] | the outside world gives way |
 //! | [`costs`], [`signatures`] | processor time and memory by program; signatures apart |
+//! | [`metrics`], [`own_share`] | what the platform says of itself: how long it took to answer |
 //! | [`engines`] | PostgreSQL, Redis and Kafka, started or given |
 //! | [`report`], [`plot`] | JSON, Markdown, SVG |
 //! | [`bench`], [`turn`], [`peer`], [`rows`] | the same city beside `pgbench` writing the same rows, in turns |
@@ -24,7 +25,9 @@ mod figures;
 mod idle;
 mod journey;
 mod lost;
+mod metrics;
 mod nice;
+mod own_share;
 mod peer;
 mod plot;
 mod report;
@@ -39,6 +42,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sandbox::http::StopSignals;
 
 use scenario::Scenario;
 
@@ -103,10 +107,22 @@ async fn main() -> io::Result<ExitCode> {
         .with_writer(io::stderr)
         .init();
     let options = Options::parse();
+    let signals = StopSignals::catch()?;
+    tokio::select! {
+        ended = run(&options) => ended,
+        // Dropped on the way out, a city ends its processes, and so do the engines. While `pgbench` runs nobody listens.
+        () = signals.told_to_stop() => {
+            let kept = std::env::temp_dir().join(format!("tongfu-*-{}", std::process::id()));
+            Err(io::Error::other(format!("被要求停止，现场保留在 told to stop; everything is kept in {}", kept.display())))
+        }
+    }
+}
+
+async fn run(options: &Options) -> io::Result<ExitCode> {
     if let Some(Command::Bench(options)) = &options.command {
         return bench::run(options).await;
     }
-    let report = drive::run(&options).await?;
+    let report = drive::run(options).await?;
     std::fs::create_dir_all(&options.out)?;
     std::fs::write(options.out.join("load.json"), serde_json::to_string_pretty(&report.json())?)?;
     let table = report.markdown();

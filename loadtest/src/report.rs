@@ -27,6 +27,8 @@ pub(crate) struct Report {
     peak_kib: Option<u64>,
     /// What the platform's memory grew by for each link that only stood there.
     pub(crate) bytes_per_idle_link: Option<u64>,
+    /// The platform's own share of latency, warm-up included.
+    pub(crate) own_share_ms: Value,
     /// What became of what a killed process held.
     pub(crate) lost: Option<Lost>,
     /// Where the topic is not the store's history.
@@ -58,6 +60,7 @@ impl Report {
             cpu_ms: after.iter().map(|(group, ms)| (*group, ms.saturating_sub(since(group)))).collect(),
             peak_kib,
             bytes_per_idle_link: None,
+            own_share_ms: Value::Null,
             lost: None,
             topic: Vec::new(),
             may_fail: options.scenario.may_fail(),
@@ -112,6 +115,7 @@ impl Report {
             "payments_per_s_milli": self.per_s_milli(),
             "elapsed_ms": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
             "cpu_us_per_payment": cpu,
+            "own_share_ms": self.own_share_ms,
             "platform_peak_kib": self.peak_kib, "bytes_per_idle_link": self.bytes_per_idle_link,
             "lost_replica": self.lost.as_ref().map(Lost::json),
             "books_balance": self.verdict.books_balance, "sides_agree": self.verdict.sides_agree,

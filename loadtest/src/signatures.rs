@@ -15,12 +15,13 @@ use schema::sign::SigningKey;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::turn::milli;
 
 /// Scheme and act, as the platform's metric names them: `rsa2048 made`.
 pub(crate) type Counted = BTreeMap<String, u64>;
 
-const METRIC: &str = "tongfu_signatures_total{";
+const METRIC: &str = "tongfu_signatures_total";
 /// One of each kind is timed in so many rounds, of which the quickest counts: others' processor time is in the rest.
 const ROUNDS: usize = 20;
 const A_ROUND: u32 = 25;
@@ -28,18 +29,9 @@ const A_ROUND: u32 = 25;
 /// How many there were so far, over all platform processes.
 pub(crate) async fn counted(city: &City) -> io::Result<Counted> {
     let mut counted = Counted::new();
-    for url in city.platform_urls() {
-        let text = reqwest::get(format!("{url}/metrics")).await.map_err(io::Error::other)?;
-        let text = text.text().await.map_err(io::Error::other)?;
-        for line in text.lines().filter_map(|line| line.strip_prefix(METRIC)) {
-            let Some((labels, value)) = line.split_once("} ") else { continue };
-            let label = |name: &str| {
-                let own = labels.split(',').find_map(|label| label.strip_prefix(name)?.strip_prefix("=\""));
-                own.unwrap_or_default().trim_end_matches('"')
-            };
-            *counted.entry(format!("{} {}", label("scheme"), label("act"))).or_default() +=
-                value.parse::<u64>().unwrap_or_default();
-        }
+    for (labels, value) in metrics::samples(city, METRIC).await? {
+        let label = |name: &str| labels.get(name).map_or("", String::as_str);
+        *counted.entry(format!("{} {}", label("scheme"), label("act"))).or_default() += value as u64;
     }
     Ok(counted)
 }

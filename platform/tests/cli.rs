@@ -18,6 +18,7 @@ use platform::domain::invariants::Invariant;
 use platform::domain::refund::RefundEvent;
 use platform::store::sql::Access;
 use platform::store::sqlite;
+use sandbox::engines::postgres::Postgres;
 use schema::sign::SigningKey;
 use serde_json::{Value, json};
 use store_contract::world::World;
@@ -212,6 +213,26 @@ fn a_dry_run_says_what_a_migration_would_do_and_does_nothing() {
     assert_eq!((&done["done"], &done["applied"]), (&json!(pending), &json!(pending)), "{done}");
     assert_eq!(migrate(&["--status"])["pending"], json!([]));
     assert_eq!(migrate(&[])["done"], json!([]), "once");
+}
+
+#[test]
+fn processes_that_migrate_one_server_at_once_take_turns_and_only_one_does_it() {
+    let platform = Platform::new();
+    let postgres = Postgres::start(&platform.dir.path().join("postgres"), &[]).expect("PostgreSQL");
+    let settings = std::fs::read_to_string(platform.dir.path().join("platform.toml")).expect("written before");
+    let (_, rest) = settings.split_once("[events]").expect("events come next");
+    let url = postgres.database(None).expect("a database");
+    let settings = format!("[store]\nurl = \"{url}\"\n[ephemeral]\nurl = \"redis://127.0.0.1\"\n[events]{rest}");
+    write(platform.dir.path(), "platform.toml", &settings);
+    let pending = platform.done(&["migrate", "--status"])["pending"].clone();
+    let told: Vec<Value> = std::thread::scope(|scope| {
+        let migrating: Vec<_> = (0..4).map(|_| scope.spawn(|| platform.done(&["migrate"]))).collect();
+        migrating.into_iter().map(|one| one.join().expect("it says")).collect()
+    });
+    let (busy, idle): (Vec<_>, Vec<_>) = told.iter().partition(|said| said["done"] != json!([]));
+    assert_eq!((busy.len(), idle.len()), (1, 3), "{told:?}");
+    assert_eq!(busy[0]["done"], pending);
+    assert!(told.iter().all(|said| said["applied"] == pending && said["pending"] == json!([])), "{told:?}");
 }
 
 #[test]

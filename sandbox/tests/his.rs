@@ -21,7 +21,7 @@ use schema::link::{
 };
 use schema::money::Fen;
 use schema::personal::{CertNo, MdtrtCertNo, PersonName, Personal, PsnNo};
-use schema::refusal::Code;
+use schema::refusal::{Again, Code};
 use schema::split::Split;
 use serde_json::{Value, json};
 
@@ -35,6 +35,8 @@ struct Port {
     loses_answer: Option<usize>,
     /// The call that never arrives.
     loses_question: Option<usize>,
+    /// How many calls hear "busy" from now on.
+    busy: usize,
 }
 
 impl BureauPort for Port {
@@ -43,6 +45,10 @@ impl BureauPort for Port {
         self.calls.push(infno.to_owned());
         if self.loses_question == Some(number) {
             return None;
+        }
+        if self.busy > 0 {
+            self.busy -= 1;
+            return Some(json!({"infcode": 1001, "err_msg": "系统繁忙"}));
         }
         let answer = self.bureau.handle(&self.caller, infno, envelope, now());
         (self.loses_answer != Some(number)).then_some(answer)
@@ -127,7 +133,7 @@ fn world() -> World {
     };
     let mut his = Core::new(hospital, State::default());
     let bill = his.issue(&catalogue, 42, patient("449100199001010011", "王小明"), &Wish::default(), false, now());
-    let port = Port { bureau, caller, calls: vec![], loses_answer: None, loses_question: None };
+    let port = Port { bureau, caller, calls: vec![], loses_answer: None, loses_question: None, busy: 0 };
     World { his, port, bill }
 }
 
@@ -269,6 +275,22 @@ fn a_lost_question_or_answer_anywhere_on_the_way_to_a_price_changes_nothing() {
         let mut lossy = world();
         lossy.port.loses_question = Some(call);
         assert_eq!(lossy.price(1, 1, true), expected, "question {call} lost");
+    }
+}
+
+#[test]
+fn a_price_that_a_busy_bureau_put_off_is_made_when_the_same_question_comes_again() {
+    let expected = world().price(1, 1, true);
+    for (busy, refusals) in [(0, 0), (1, 0), (3, 0), (4, 1), (9, 2)] {
+        let mut world = world();
+        world.port.busy = busy;
+        let ask = world.pre_settle(1, true);
+        for time in 0..refusals {
+            let Reply::Refused(problem) = world.ask(1, ask.clone()) else { panic!("busy {busy} times: not refused") };
+            assert_eq!((problem.code, problem.again), (Code::BureauUnreachable, Again::Later), "busy {busy} times");
+            assert!(problem.retry_after_s.is_some(), "busy {busy} times, refusal {time}");
+        }
+        assert_eq!(world.price(1, 1, true), expected, "busy {busy} times");
     }
 }
 

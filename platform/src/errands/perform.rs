@@ -40,6 +40,7 @@ enum Party {
 impl Performer {
     /// A performer on this ground. It sends nothing before the lease was renewed ([`super::adopt`]).
     pub fn new(ground: Arc<Ground>) -> Arc<Performer> {
+        let ground = Arc::new(ground.patient());
         let lease = Lease::new(Arc::clone(&ground.clock));
         Arc::new(Performer { ground, lease, bounds: Mutex::default(), calls: Mutex::default() })
     }

@@ -11,6 +11,7 @@
 //! topic happens to have: partitions that are added later would tear orders apart.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -20,7 +21,10 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 use schema::asyncapi::CONTENT_TYPE;
 use schema::ids::OrderId;
@@ -159,6 +163,68 @@ fn unreachable(trouble: &Trouble, error: &KafkaError) -> CannotOpen {
     ))
 }
 
+/// What the client library says of the number that it needs to write without gaps and repeats.
+#[derive(Default)]
+struct Numbered {
+    trouble: Trouble,
+    has_number: AtomicBool,
+}
+
+impl ClientContext for Numbered {
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.trouble.error(error, reason);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.trouble.log(level, facility, message);
+        // That no number comes for now is only logged.
+        if (level as i32) <= RDKafkaLogLevel::Warning as i32 && facility == "GETPID" {
+            self.trouble.heard(message);
+        }
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let has_number = statistics.eos.is_some_and(|eos| eos.idemp_state == "Assigned");
+        self.has_number.store(has_number, Ordering::Relaxed);
+    }
+}
+
+impl ProducerContext for Numbered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// Waits until the brokers have given a producer like this one its number. Those that are too old never do, nor those
+/// that do not let it write; a producer would only find out with its first record.
+fn takes_part(config: &ClientConfig, patience: Duration) -> Result<(), CannotOpen> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let refused = |reason: &dyn std::fmt::Display| {
+        CannotOpen(format!(
+            "Kafka不接受幂等写入，请升级到0.11及以上，并授予该账户IdempotentWrite权限 / the brokers take no idempotent \
+             producer: use Kafka 0.11 or newer, and let this account write idempotently ({reason})"
+        ))
+    };
+    let mut asking = config.clone();
+    asking.set("statistics.interval.ms", LOOK_AGAIN.as_millis().to_string());
+    let asking: BaseProducer<Numbered> =
+        asking.create_with_context(Numbered::default()).map_err(|error| CannotOpen(error.to_string()))?;
+    for _ in 0..=patience.as_millis() / LOOK_AGAIN.as_millis() {
+        asking.poll(LOOK_AGAIN);
+        if let Some((_, reason)) = asking.client().fatal_error() {
+            return Err(refused(&reason));
+        }
+        if asking.context().has_number.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+    }
+    Err(CannotOpen(format!(
+        "Kafka没有及时分配写入编号，请检查集群是否健康 / the brokers gave no number to write under in time: look whether \
+         they are well ({})",
+        asking.context().trouble.with("no answer")
+    )))
+}
+
 /// How many partitions the topic has; none if there is no such topic. Asking does not make one.
 fn partitions<C: ClientContext>(
     client: &Client<C>,
@@ -211,8 +277,8 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Finds the brokers within `patience`, and the topic, or makes it. A batch is given up when none of its records is
-    /// confirmed for as long.
+    /// Finds the brokers, then the topic or makes it, then sees that they let it write, each within `patience`. A batch
+    /// is given up when none of its records is confirmed for as long.
     pub fn open(url: &KafkaUrl, patience: Duration) -> Result<Kafka, CannotOpen> {
         Kafka::with(url, patience, |_| {})
     }
@@ -246,6 +312,7 @@ impl Kafka {
             }
             Some(_) => {}
         }
+        takes_part(&config, patience)?;
         Ok(Kafka { url: url.clone(), config, patience, trouble, producer: Some(producer) })
     }
 

@@ -30,7 +30,7 @@ pub trait Sink: Send {
     fn append(&mut self, batch: &[Unpublished]) -> Result<(), NotTaken>;
 }
 
-/// Opens the sink. May block for `patience`, so an async thread must leave it to another.
+/// Opens the sink. May block for `patience` a few times over, so an async thread must leave it to another.
 pub fn sink(url: &EventsUrl, patience: Duration) -> Result<Box<dyn Sink>, CannotOpen> {
     match url {
         EventsUrl::File(path) => match jsonl::JsonLines::open(path) {

@@ -9,29 +9,28 @@
 //! row that cannot be read or written is halved until that one alone is refused; after an unknown commit the event ids
 //! are read back before anyone is answered, and again later if that fails too ([`Desk::look_back`]).
 //!
-//! `command` has what is said to it and what it answers, `thread` its threads, `record` what it publishes.
+//! `command` has what is said to it and what it answers, `thread` its threads, `record` what it publishes, `numbers` the
+//! ids of what is sent to bureaus.
 
 mod command;
+mod numbers;
 mod record;
 mod thread;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use schema::bill::LineResult;
 use schema::his::ClaimAnswer;
-use schema::ids::{
-    ActionId, BillId, BindingId, EventId, InstitutionCode, MessageId, OrderId, ProcessId, RefundId, TenantId,
-};
+use schema::ids::{ActionId, BillId, BindingId, EventId, MessageId, OrderId, ProcessId, RefundId, TenantId};
 use schema::mobile::Bell;
 use schema::refusal::{Code, Refusal};
 use schema::seal::Lookup;
 
 use crate::clock::Clock;
 use crate::domain::action::{Action, Planned};
-use crate::domain::bill::BillState;
+use crate::domain::bill::{BillFacts, BillState};
 use crate::domain::deadline::Rules;
 use crate::domain::invariants::{self, Invariant};
 use crate::domain::order::{self, Event, Given, Insured, Order, Owner, Place, State, Why};
@@ -42,6 +41,7 @@ use crate::store::{
     Change, Commit, DeskStore, DueAction, Loaded, NewAction, NewBill, NewPrepay, OrderWrite, StoreError, Subject, Want,
     Written,
 };
+use numbers::{Drawn, MessageNumbers};
 use record::record;
 
 pub use command::{Aftermath, Command, Door, Outcome, Render, Start, What, decided};
@@ -62,7 +62,7 @@ pub struct Desk {
     rules: Rules,
     me: ProcessId,
     dialects: Arc<dyn Dialects>,
-    message_numbers: AtomicU64,
+    message_numbers: MessageNumbers,
     unsettled: Mutex<Vec<Unsettled>>,
 }
 
@@ -73,10 +73,6 @@ struct Unsettled {
     aftermath: Aftermath,
 }
 
-/// The platform's own range of message sequence numbers, 5000–8999: HIS of the same institution number from 0001, and
-/// questions that move nothing have 9000–9999 (`parties/bureau`).
-const FIRST_MESSAGE_NUMBER: u64 = 5000;
-const MESSAGE_NUMBERS: u64 = 4000;
 /// A change whose rows keep moving is decided again this often before its caller is asked to come back.
 const ROUNDS_MAX: usize = 8;
 
@@ -104,8 +100,7 @@ impl Desk {
         me: ProcessId,
         dialects: Arc<dyn Dialects>,
     ) -> Desk {
-        let start = u64::from(clock.below(MESSAGE_NUMBERS as u32));
-        let message_numbers = AtomicU64::new(start);
+        let message_numbers = MessageNumbers::starting_at(clock.below(numbers::COUNT));
         Desk { store, clock, rules, me, dialects, message_numbers, unsettled: Mutex::default() }
     }
 
@@ -332,19 +327,17 @@ impl Desk {
             }
             (Some(_), None) => return Err(Refusal::new(Code::BindingUnknown, "no such binding")),
         };
-        let msgid = self.message_number(&bill.facts.institution);
-        let fresh = self.fresh(&msgid);
+        let fresh = self.fresh(&bill.facts);
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
         let carry = carry.as_deref().cloned();
         let decision = order::open(*id, command.tenant, *payer, merchant, insured, carry, &given)?;
         let seen = Seen { before: None, event: "opened", event_doc: "{}".to_owned() };
-        self.write(command, seen, decision, loaded, Brought::default())
+        self.write(command, seen, decision, loaded, Brought::default(), &fresh)
     }
 
     fn order_event(&self, command: &Command, event: &Event, loaded: &Loaded) -> Result<Parts, Refusal> {
         let (order, bill) = found(loaded)?;
-        let msgid = self.message_number(&order.bill.institution);
-        let fresh = self.fresh(&msgid);
+        let fresh = self.fresh(&bill.facts);
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
         let decision = order::next(order, event, &given)?;
         let seen = Seen { before: Some(order), event: event.kind(), event_doc: doc(event)? };
@@ -362,7 +355,7 @@ impl Desk {
             }
             _ => Brought::default(),
         };
-        let (change, outcome, mut aftermath) = self.write(command, seen, decision, loaded, brought)?;
+        let (change, outcome, mut aftermath) = self.write(command, seen, decision, loaded, brought, &fresh)?;
         let priced =
             change.price_lines.iter().map(|(number, lines)| (command.tenant, order.id, *number, lines.clone()));
         aftermath.priced.extend(priced);
@@ -386,8 +379,7 @@ impl Desk {
             .iter()
             .find(|refund| refund.id == id)
             .ok_or_else(|| Refusal::new(Code::Internal, format!("order {} has no refund {id}", order.id)))?;
-        let msgid = self.message_number(&order.bill.institution);
-        let fresh = self.fresh(&msgid);
+        let fresh = self.fresh(&bill.facts);
         let given = self.given(&bill.facts, loaded, command.tenant, &fresh);
         let decided = refund::next(refund, event, order, &given)?;
         let event_doc = doc(event)?;
@@ -412,7 +404,7 @@ impl Desk {
             _ => None,
         };
         let brought = Brought { refund: Some(decided.next), undone, ..Brought::default() };
-        self.write(command, seen, decision, loaded, brought)
+        self.write(command, seen, decision, loaded, brought, &fresh)
     }
 
     fn claim(&self, command: &Command, loaded: &Loaded) -> Result<Parts, Refusal> {
@@ -450,6 +442,7 @@ impl Desk {
         decision: order::Decision,
         loaded: &Loaded,
         brought: Brought,
+        fresh: &Fresh<'_>,
     ) -> Result<Parts, Refusal> {
         let (decision, brought) = match invariants::broken_by(&decision.next, &decision.postings) {
             None => (decision, brought),
@@ -469,6 +462,7 @@ impl Desk {
         let opened_under = written.before.and(loaded.trace_id.as_ref());
         let trace_id = opened_under.or(command.trace_id.as_ref()).cloned();
         let actions = self.planned(&trace_id, &next, actions);
+        fresh.number.used_by(&actions);
         let mut aftermath = Aftermath { records: true, ..Aftermath::default() };
         let left = Arc::new(next.clone());
         aftermath.start = started(command.tenant, &left, &actions, self.clock.steady());
@@ -535,10 +529,10 @@ impl Desk {
 
     fn given<'a>(
         &'a self,
-        bill: &'a crate::domain::bill::BillFacts,
+        bill: &'a BillFacts,
         loaded: &'a Loaded,
         tenant: TenantId,
-        fresh: &'a Fresh,
+        fresh: &'a Fresh<'_>,
     ) -> Given<'a> {
         Given {
             now_us: self.clock.now_us(),
@@ -546,32 +540,23 @@ impl Desk {
             can_ask_by_visit: self.dialects.can_ask_by_visit(tenant),
             bill,
             binding: loaded.binding.as_ref(),
-            msgid: &fresh.msgid,
+            msgid: &fresh.number.msgid,
             message: fresh.message,
             refund: fresh.refund,
         }
     }
 
-    fn fresh(&self, msgid: &str) -> Fresh {
+    fn fresh(&self, bill: &BillFacts) -> Fresh<'_> {
         Fresh {
-            msgid: msgid.to_owned(),
+            number: self.message_numbers.draw(&bill.institution, self.clock.now_us()),
             message: MessageId::from_uuid(self.clock.fresh()),
             refund: RefundId::from_uuid(self.clock.fresh()),
         }
     }
-
-    /// Two processes of one platform may draw the same one, and so may one process after a restart or 4000 messages
-    /// within a second; the commit notices, and the event is decided again with the next.
-    ///
-    /// 发送方报文ID: institution (12) ‖ yyyyMMddHHmmss in China ‖ four digits of our own range.
-    fn message_number(&self, institution: &InstitutionCode) -> String {
-        let number = self.message_numbers.fetch_add(1, Ordering::Relaxed) % MESSAGE_NUMBERS + FIRST_MESSAGE_NUMBER;
-        format!("{institution}{}{number:04}", china_time(self.clock.now_us()).format("%Y%m%d%H%M%S"))
-    }
 }
 
-struct Fresh {
-    msgid: String,
+struct Fresh<'a> {
+    number: Drawn<'a>,
     message: MessageId,
     refund: RefundId,
 }

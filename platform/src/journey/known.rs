@@ -57,7 +57,8 @@ pub struct Stated {
     pub sealed: Sealed,
 }
 
-/// See the module.
+/// See the module. Clones know the same.
+#[derive(Clone)]
 pub struct Known {
     lines: Cache<(TenantId, OrderId, u32), Arc<[LineResult]>>,
     bills: Cache<(TenantId, BillId), Arc<Stated>>,

@@ -55,6 +55,7 @@ pub mod tell;
 pub mod view;
 
 /// What the journey stands on; put together once in `startup`.
+#[derive(Clone)]
 pub struct Ground {
     /// Time, randomness, ids.
     pub clock: Arc<dyn Clock>,
@@ -76,24 +77,36 @@ pub struct Ground {
     pub room: Room,
 }
 
-/// How long one waits for room.
+/// How long a caller waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Room for as many readings as the store takes at a time. A batch of the desk never waits behind somebody who looks, and
 /// no crowd of threads waits for a connection.
-pub struct Room(Arc<Semaphore>);
+#[derive(Clone)]
+pub struct Room {
+    readings: Arc<Semaphore>,
+    /// How long one waits for it; for as long as it takes where nothing is said.
+    wait: Option<Duration>,
+}
 
 impl Room {
     /// For so many at a time.
     pub fn of(readings: usize) -> Room {
-        Room(Arc::new(Semaphore::new(readings)))
+        Room { readings: Arc::new(Semaphore::new(readings)), wait: Some(ROOM_WAIT) }
+    }
+
+    /// The same room, waited for as long as it takes.
+    fn patient(&self) -> Room {
+        Room { wait: None, ..self.clone() }
     }
 
     async fn take(&self) -> Result<OwnedSemaphorePermit, Refusal> {
-        match tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.0).acquire_owned()).await {
-            Ok(Ok(room)) => Ok(room),
-            _ => Err(unavailable(StoreError::Unavailable("too many are reading".into()))),
-        }
+        let room = Arc::clone(&self.readings).acquire_owned();
+        let room = match self.wait {
+            Some(wait) => tokio::time::timeout(wait, room).await.ok().and_then(Result::ok),
+            None => room.await.ok(),
+        };
+        room.ok_or_else(|| unavailable(StoreError::Unavailable("too many are reading".into())))
     }
 }
 
@@ -152,8 +165,14 @@ impl desk::Dialects for Tenants {
 }
 
 impl Ground {
+    /// The same ground for whoever performs actions: it waits for room for as long as it takes, in the same queue. A
+    /// refusal before a call would count as a call that may have happened, and nobody is helped by asking about it.
+    pub fn patient(&self) -> Ground {
+        Ground { room: self.room.patient(), ..self.clone() }
+    }
+
     /// Runs a reading of the store, or a small writing beside the desk, off the async threads. Refuses with Overloaded
-    /// where there is no room for two seconds, or the store is away.
+    /// where there is no room for two seconds (a [`Ground::patient`] one waits on), or the store is away.
     pub async fn read<T: Send + 'static>(
         &self,
         reading: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
@@ -256,7 +275,12 @@ mod tests {
         }
         let refused = room.take().await.expect_err("there is none");
         assert_eq!((refused.code, refused.retry_after_s), (Code::Overloaded, Some(1)));
+        let patient = room.patient();
+        let waiting = tokio::spawn(async move { patient.take().await.is_ok() });
+        tokio::time::sleep(ROOM_WAIT * 10).await;
+        assert!(!waiting.is_finished(), "whoever has patience waits on");
         readings.pop();
-        drop(room.take().await.expect("one has ended"));
+        assert!(waiting.await.expect("it ends"), "one has ended");
+        drop(room.take().await.expect("room comes back"));
     }
 }

@@ -14,6 +14,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::RDKafkaApiKey;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use schema::asyncapi::CONTENT_TYPE;
 use schema::ids::{OrderId, TenantId};
@@ -50,6 +52,18 @@ fn make(url: &KafkaUrl, config: &[(&str, &str)]) {
 fn place(found: &Found) -> (i32, i64) {
     let At::Offset { partition, offset } = found.at else { unreachable!("a topic has offsets: {found:?}") };
     (partition, offset)
+}
+
+/// The broker is the client library's own imitation, less what brokers before 0.11 lack.
+#[test]
+fn brokers_too_old_to_write_without_gaps_are_refused_at_the_start_with_what_to_do() {
+    let brokers = MockCluster::new(1).expect("an imitation");
+    let url = KafkaUrl { brokers: brokers.bootstrap_servers(), topic: "old".into(), partitions: 1, replicas: Some(1) };
+    brokers.create_topic(&url.topic, 1, 1).expect("a topic");
+    brokers.apiversion(RDKafkaApiKey::InitProducerId, None, None).expect("it forgets");
+    let refusal = Kafka::open(&url, LONG).err().expect("too old").to_string();
+    assert!(refusal.contains("0.11") && refusal.contains("请升级"), "{refusal}");
+    assert!(refusal.contains("not supported"), "the library's own reason: {refusal}");
 }
 
 #[test]

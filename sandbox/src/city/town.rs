@@ -232,14 +232,17 @@ impl City {
         Ok(())
     }
 
-    /// The way in for the people of one area; those who come in turn are led to the replicas in turn.
+    /// The way in for the people of one area; those who come in turn begin at the replicas in turn.
     pub async fn entrance(&self, admdvs: &str) -> io::Result<Entrance> {
         let tenant = self.founded.tenants.get(admdvs).ok_or_else(|| io::Error::other("no such tenant"))?;
-        let urls = self.platform_urls();
+        let mut platform_urls = self.platform_urls();
+        if platform_urls.is_empty() {
+            return Err(io::Error::other("the platform never ran"));
+        }
         let turn = self.entrances.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let platform_url = urls.get(turn % urls.len().max(1)).cloned();
-        let platform_url = platform_url.ok_or_else(|| io::Error::other("the platform never ran"))?;
-        Ok(Entrance { platform_url, channel_key: tenant.channel_key.clone() })
+        let first = turn % platform_urls.len();
+        platform_urls.rotate_left(first);
+        Ok(Entrance { platform_urls, channel_key: tenant.channel_key.clone() })
     }
 
     /// Where the platform's replicas listen, the first one first.

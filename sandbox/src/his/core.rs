@@ -9,7 +9,7 @@ use schema::ids::{MessageId, OrderId};
 use schema::link::{PreSettle, PriceAnswer, Release, Reply, SettleInputs, SettledTold, ToInstitution, UndoneTold};
 use schema::money::Fen;
 use schema::personal::{CardNo, Personal as _};
-use schema::refusal::{Code, Problem};
+use schema::refusal::{Again, Code, Problem};
 use schema::split::Split;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -159,7 +159,8 @@ impl Core {
         Begun::Answered(reply)
     }
 
-    /// Ends a work item whose procedure has ended. `None`: it could not be done now; offer it again.
+    /// Ends a work item whose procedure has ended. `None`: it could not be done now; offer it again. A refusal of the
+    /// moment is told and forgotten.
     pub fn finish(
         &mut self,
         id: MessageId,
@@ -171,6 +172,10 @@ impl Core {
             (ToInstitution::PreSettle(ask), Ok(Reached::Priced { split })) => self.priced(ask, split, now),
             (ToInstitution::PreSettle(ask), Err(problem)) => {
                 self.unlock(&ask.bill_no, ask.order_id);
+                // "Not now" is no answer to keep: whoever asks again is to have the price.
+                if problem.again == Again::Later {
+                    return Some(Reply::Refused(*problem));
+                }
                 Reply::Refused(*problem)
             }
             // The lock is what a release must let go. Leftovers at an unreachable bureau are tried again; what the

@@ -1,7 +1,7 @@
 //! One hospital at work: it polls its adapter, answers what is wanted, posts its bills and keeps a window.
 //!
-//! Work about one bill is done one piece at a time, bills run beside each other. Faults are asked once per work item,
-//! by the operations `pre-settle`, `release`, `settled`, `undone`, `query`, and `bill` for a bill on its way to the
+//! Work about one bill is done one piece at a time, bills run beside each other. Faults are asked once each time
+//! a work item is begun, by the operations `pre-settle`, `release`, `settled`, `undone`, `query`, and `bill` for a bill on its way to the
 //! adapter; the subject is `INSTITUTION/bill_no`, since every hospital counts its own bills.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -227,10 +227,8 @@ impl Desk {
             match next {
                 Next::Call(call) => {
                     let answer = self.bureau.call(call.infno.as_str(), &call.envelope).await;
-                    if answer.is_none() {
-                        tokio::time::sleep(AGAIN).await;
-                    }
                     self.core().heard(&mut procedure, answer.as_ref(), china_now());
+                    tokio::time::sleep(procedure.pause()).await;
                 }
                 Next::Finished(reached) => return Ok(*reached),
                 Next::Failed(problem) => return Err(problem),

@@ -11,6 +11,9 @@
 //! ```
 //!
 //! A call without answer is repeated with the same msgid: the bureau answers a message it knows with its first answer.
+//! A bureau that is busy is given [`Procedure::pause`] before it hears of this again.
+
+use std::time::Duration;
 
 use chrono::{DateTime, FixedOffset};
 use schema::ids::OrderId;
@@ -26,6 +29,10 @@ use super::message::{self, Word};
 
 /// How often one message is sent before the bureau counts as unreachable.
 const TRIES: u32 = 4;
+/// Between the first two of them; twice as long each time.
+const AGAIN: Duration = Duration::from_millis(200);
+/// After the last of them: seconds until the whole may be asked for again.
+const LATER_S: u64 = 2;
 
 /// 个人结算方式 of this HIS: 按项目结算.
 pub const PSN_SETLWAY: &str = "01";
@@ -168,6 +175,11 @@ impl Procedure {
             problem: None,
         }
     }
+
+    /// How long to wait before what comes next: nothing, unless the last message got no answer, or "busy".
+    pub fn pause(&self) -> Duration {
+        self.tries.checked_sub(1).map_or(Duration::ZERO, |before| AGAIN * 2_u32.pow(before))
+    }
 }
 
 /// A refusal in the hospital's own words.
@@ -181,7 +193,7 @@ fn bureau_refuses(infno: Infno, infcode: &str, err_msg: &str) -> Box<Problem> {
 }
 
 fn bureau_silent(detail: &str) -> Box<Problem> {
-    Box::new(Refusal::new(Code::BureauUnreachable, detail).problem(None))
+    Box::new(Refusal::new(Code::BureauUnreachable, detail).after_s(LATER_S).problem(None))
 }
 
 fn bureau_unreadable(infno: Infno) -> Box<Problem> {
@@ -234,7 +246,10 @@ impl Core {
                     procedure.problem = Some(bureau_unreadable(infno));
                 }
             }
-            Some(Word::Refused { infcode, err_msg }) => self.refused(procedure, infno, &infcode, &err_msg),
+            Some(Word::Refused { infcode, err_msg }) => {
+                procedure.tries = 0;
+                self.refused(procedure, infno, &infcode, &err_msg);
+            }
             nothing_or_busy => {
                 procedure.tries += 1;
                 if procedure.tries < TRIES {
@@ -244,6 +259,7 @@ impl Core {
                     procedure.tries = 0;
                     procedure.unanswered_settle = message::text(&call.envelope, "msgid");
                 } else {
+                    procedure.tries = 0;
                     procedure.problem = Some(bureau_silent(&format!("{} got no answer", infno.as_str())));
                 }
             }

@@ -1,9 +1,11 @@
 //! One login at `/mobile/v1`, as an app holds it.
 //!
 //! A change carries an idempotency key and is repeated with the same key while nobody answers, or the platform says
-//! 503. What changes is heard by server-sent events; a slow GET stands behind them.
+//! 503. What changes is heard by server-sent events; a slow GET stands behind them. Where the platform has several
+//! replicas, each request goes to the next one, as behind a balancer that remembers nobody.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,7 +72,7 @@ impl std::fmt::Display for Trouble {
 /// A phone that is logged in.
 #[derive(Debug)]
 pub struct MobilePhone {
-    base: String,
+    doors: Arc<Doors>,
     token: BearerToken,
     client: reqwest::Client,
     bell: watch::Receiver<u64>,
@@ -116,10 +118,24 @@ impl Drop for MobilePhone {
 /// The way into a city: the platform and the channel through which it is reached.
 #[derive(Debug, Clone)]
 pub struct Entrance {
-    /// `http://127.0.0.1:PORT`.
-    pub platform_url: String,
+    /// `http://127.0.0.1:PORT` of every replica, at least one; the first request goes to the first.
+    pub platform_urls: Vec<String>,
     /// The app's channel key; fixes the tenant.
     pub channel_key: String,
+}
+
+/// The replicas of the platform, each taken in turn.
+#[derive(Debug)]
+struct Doors {
+    urls: Vec<String>,
+    turn: AtomicUsize,
+}
+
+impl Doors {
+    fn next(&self) -> &str {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        &self.urls[turn % self.urls.len()]
+    }
 }
 
 impl MobilePhone {
@@ -131,8 +147,9 @@ impl MobilePhone {
         deadline: Instant,
     ) -> Result<MobilePhone, Trouble> {
         let client = outside.client().clone();
-        let base = format!("{}/mobile/v1", entrance.platform_url);
-        let knock = Knock { base: &base, client: &client, who: Who::Channel(&entrance.channel_key) };
+        let urls = entrance.platform_urls.iter().map(|url| format!("{url}/mobile/v1")).collect();
+        let doors = Arc::new(Doors { urls, turn: AtomicUsize::new(0) });
+        let knock = Knock { doors: &doors, client: &client, who: Who::Channel(&entrance.channel_key) };
         let phone = person.phone.clone();
         let seen = outside.last_message(phone.expose()).await;
         let ask = LoginCodeAsk { phone: phone.clone() };
@@ -145,9 +162,10 @@ impl MobilePhone {
         let LoggedIn { token, .. } = parsed(&body)?;
         let (ring, bell) = watch::channel(0);
         let heard = Heard::default();
-        let listening = tokio::spawn(listen(client.clone(), base.clone(), token.clone(), ring, Arc::clone(&heard)));
+        let listening =
+            tokio::spawn(listen(client.clone(), Arc::clone(&doors), token.clone(), ring, Arc::clone(&heard)));
         Ok(MobilePhone {
-            base,
+            doors,
             token,
             client,
             bell,
@@ -158,13 +176,18 @@ impl MobilePhone {
         })
     }
 
+    /// What shows that it is logged in.
+    pub fn token(&self) -> &BearerToken {
+        &self.token
+    }
+
     /// What was seen of broken promises: empty when all is well.
     pub fn broken(&self) -> Vec<String> {
         lock(&self.broken).clone()
     }
 
     fn knock(&self) -> Knock<'_> {
-        Knock { base: &self.base, client: &self.client, who: Who::Session(&self.token) }
+        Knock { doors: &self.doors, client: &self.client, who: Who::Session(&self.token) }
     }
 
     /// A change, repeated with its key until it is answered. With `twice` it is sent once more afterwards, and the
@@ -397,7 +420,7 @@ enum Who<'a> {
 }
 
 struct Knock<'a> {
-    base: &'a str,
+    doors: &'a Doors,
     client: &'a reqwest::Client,
     who: Who<'a>,
 }
@@ -438,7 +461,7 @@ impl Knock<'_> {
         body: Option<Vec<u8>>,
         key: Option<&str>,
     ) -> Result<Vec<u8>, Trouble> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).timeout(PATIENCE);
+        let mut request = self.client.request(method, format!("{}{path}", self.doors.next())).timeout(PATIENCE);
         request = match self.who {
             Who::Channel(channel_key) => request.header("x-tongfu-channel", channel_key),
             Who::Session(token) => request.bearer_auth(token.expose()),
@@ -470,9 +493,15 @@ fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Trouble> {
 }
 
 /// Rings at every server-sent record, and once at every connection, since something may have changed before it.
-async fn listen(client: reqwest::Client, base: String, token: BearerToken, ring: watch::Sender<u64>, heard: Heard) {
+async fn listen(
+    client: reqwest::Client,
+    doors: Arc<Doors>,
+    token: BearerToken,
+    ring: watch::Sender<u64>,
+    heard: Heard,
+) {
     loop {
-        let asked = client.get(format!("{base}/events")).bearer_auth(token.expose()).send().await;
+        let asked = client.get(format!("{}/events", doors.next())).bearer_auth(token.expose()).send().await;
         if let Ok(response) = asked
             && response.status().is_success()
         {

@@ -4,16 +4,19 @@
 //!
 //! The programs and the servers are real: `make test` builds and installs them before the tests run.
 
-use std::sync::Arc;
+mod onlooker;
+mod province;
+
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
+use sandbox::city::plan::CITIES;
 use sandbox::city::town::{PLATFORM, replica_name};
-use sandbox::city::{City, Options};
-use sandbox::engines::kafka::{Kafka, Shape};
-use sandbox::engines::postgres::Postgres;
-use sandbox::engines::redis::Redis;
-use tempfile::TempDir;
+use sandbox::people::payment::Ending;
+use sandbox::people::story::Story;
+
+use onlooker::{Listener, Onlooker};
+use province::Province;
 
 /// Each of these cities takes a whole machine.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -21,74 +24,35 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 /// What happens to the engines, one after another.
 const BLOWS: u32 = 6;
 
-/// A city of two platforms with its engines.
-struct Province {
-    city: Arc<City>,
-    postgres: Postgres,
-    redis: Redis,
-    kafka: Kafka,
-    _dir: TempDir,
-}
-
-impl Province {
-    async fn found(seed: u64, payments: u32) -> Province {
-        let dir = tempfile::tempdir().expect("a folder");
-        let postgres = Postgres::start(&dir.path().join("postgres"), &[]).expect("PostgreSQL");
-        let redis = Redis::own(&[]).expect("Redis");
-        let kafka = Kafka::start(&Shape::default()).expect("Kafka");
-        let settings = [
-            ("TONGFU__STORE__URL", postgres.database(None).expect("a database")),
-            ("TONGFU__EPHEMERAL__URL", redis.url().to_owned()),
-            ("TONGFU__EVENTS__URL", format!("kafka://{}/tongfu?partitions=3", kafka.bootstrap())),
-        ];
-        let city = City::start(Options {
-            seed,
-            payments: Some(payments),
-            dir: Some(dir.path().join("city")),
-            platform_env: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            replicas: 2,
-            ..Options::default()
-        })
-        .await
-        .expect("the city starts");
-        city.settle_in().await.expect("people log in");
-        Province { city: Arc::new(city), postgres, redis, kafka, _dir: dir }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_is_served_by_both_platforms_in_turn_and_hears_at_either_what_the_other_decides() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let province = Province::found(40, 12).await;
+    let city = &province.city;
+    let (area, hospitals) = (CITIES[0].admdvs, CITIES[0].hospitals);
+    let members = city.take_everybody().remove(area).expect("people of the area");
+    let member = members.iter().find(|member| !member.person.level_1_only).expect("somebody who pays insured");
+    let client = city.outside().client();
+    let mut listeners = Vec::new();
+    for url in city.platform_urls() {
+        listeners.push(Listener::at(&url, client, member.phone().token()).await);
     }
-
-    /// Payments go on for as long as there are blows to come.
-    async fn keep_paying(&self, paying: &mut tokio::task::JoinHandle<()>, more_to_come: bool) -> bool {
-        if paying.is_finished() && more_to_come {
-            std::mem::replace(paying, self.pay(40)).await.expect("payments end");
+    assert_eq!(listeners.len(), 2);
+    for turn in 0..6 {
+        let hospital = hospitals[turn % hospitals.len()].code;
+        let story = Story::plain(turn % 2 == 0);
+        for ended in member.live(&story, hospital, city.outside(), Duration::from_secs(60)).await {
+            assert_eq!((ended.ending, ended.broken.as_slice()), (Ending::Completed, [].as_slice()), "{ended:?}");
+            for order in ended.orders {
+                for listener in &mut listeners {
+                    assert_eq!(listener.hears(order, "completed").await, Ok(()), "order {order}");
+                }
+            }
         }
-        more_to_come || !paying.is_finished()
     }
-
-    fn pay(&self, payments: u32) -> tokio::task::JoinHandle<()> {
-        let city = Arc::clone(&self.city);
-        tokio::spawn(async move { city.pay(payments, |_| {}).await })
-    }
-
-    async fn signal(&self, name: &str, signal: Signal) {
-        let pid = self.city.pid(name).await.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        kill_process(pid.expect("it runs"), signal).expect("a signal");
-    }
-
-    /// Everything has ended and agrees.
-    async fn prove(self) {
-        let verdict = self.city.verdict().await.expect("a verdict");
-        let shown = serde_json::to_string_pretty(&verdict).expect("JSON");
-        println!("{shown}");
-        assert!(verdict.is_at_rest(), "{shown}");
-        assert!(verdict.is_sound(), "{shown}");
-        assert!(verdict.completed * 2 > verdict.payments, "{shown}");
-        let fallen = self.city.fallen().await;
-        assert!(fallen.is_empty(), "{fallen:?} ended by themselves");
-        // The last records may still be on their way.
-        let topic = self.city.platform_cli(&["events", "verify", "--wait", "60"], true).await.expect("it says");
-        assert!(topic["findings"].as_array().is_some_and(Vec::is_empty), "{topic:#}");
-        let city = Arc::into_inner(self.city).expect("nobody else holds the city");
-        city.stop().await.expect("it stops");
-    }
+    drop((listeners, members));
+    let topic = city.platform_cli(&["events", "verify", "--wait", "60"], true).await.expect("it says");
+    assert!(topic["findings"].as_array().is_some_and(Vec::is_empty), "{topic:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,6 +91,7 @@ async fn postgres_redis_and_kafka_may_go_away_under_load_and_come_back() {
         println!("the server was given: it is not ours to stop");
         return;
     }
+    let onlooker = Onlooker::of(&province.city).await;
     let mut paying = province.pay(160);
     let mut round = 0_u32;
     while province.keep_paying(&mut paying, round < BLOWS).await {
@@ -165,5 +130,8 @@ async fn postgres_redis_and_kafka_may_go_away_under_load_and_come_back() {
     }
     paying.await.expect("payments end");
     assert!(round >= BLOWS, "only {round} blows");
+    let seen = onlooker.told().await;
+    println!("{seen:#?}");
+    assert!(seen.unclear.is_empty() && seen.answers > 0 && !seen.later.is_empty(), "{seen:#?}");
     province.prove().await;
 }
