@@ -227,6 +227,9 @@ async fn with_stored(
     eprintln!("存入 storing {orders} payments");
     let took = stored::fill(turns.postgres, turns.url, orders)?;
     eprintln!("存入用时 took {} s", took.as_secs());
+    // As before the first turns: a store that has run for years has in memory what it works with.
+    drive::press(&turns.city, &turns.crowd, turns.payers, WARM_UP, || Ok(())).await?;
+    turns.crowd.take_figures();
     let Taken { whole, peer, .. } = turns.take(number..2 * number).await?;
     let of_peer =
         |whole: &[Turn], peer: &[Turn]| ratio(median(whole, Turn::per_s_milli), median(peer, Turn::per_s_milli));

@@ -268,15 +268,20 @@ pub(crate) async fn arrive(
             lock(&crowd.figures).nobody_free += 1;
             continue;
         };
-        lock(&crowd.figures).arrived(at, counts);
-        let (city, crowd, aside) = (Arc::clone(city), Arc::clone(crowd), load.scenario.stands_aside(institution));
+        let aside = load.scenario.stands_aside(institution);
+        if !aside {
+            lock(&crowd.figures).arrived(at, counts);
+        }
+        let (city, crowd) = (Arc::clone(city), Arc::clone(crowd));
         under_way.spawn(async move {
-            let mut told = journey::pay(&member, institution, city.outside(), began + at, PROFILE.person()).await;
-            if aside {
-                told.steps.clear();
-            }
+            let told = journey::pay(&member, institution, city.outside(), began + at, PROFILE.person()).await;
             lock(&crowd.free).entry(admdvs).or_default().push_back(member);
-            lock(&crowd.figures).ended(began.elapsed(), counts, told);
+            let mut figures = lock(&crowd.figures);
+            if aside {
+                figures.aside(told);
+            } else {
+                figures.ended(began.elapsed(), counts, told);
+            }
         });
     }
     tokio::time::sleep_until(began + end).await;

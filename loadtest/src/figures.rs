@@ -39,6 +39,9 @@ pub(crate) struct Figures {
     pub(crate) again: u64,
     /// Why the others were not.
     pub(crate) failed: BTreeMap<String, u64>,
+    /// What became of payments that the scenario is not about (`slow-hospital`: the slow one's own): they are in none of
+    /// the rest.
+    pub(crate) aside: BTreeMap<String, u64>,
     /// Arrivals for which nobody was free: the crowd is too small for the rate.
     pub(crate) nobody_free: u64,
     /// Second by second from the first arrival.
@@ -82,6 +85,11 @@ impl Figures {
         }
     }
 
+    /// A payment ended that the scenario is not about.
+    pub(crate) fn aside(&mut self, told: Told) {
+        *self.aside.entry(told.failed.unwrap_or_else(|| "completed".to_owned())).or_default() += 1;
+    }
+
     /// A step's percentiles, in microseconds: p50, p95, p99, the longest.
     pub(crate) fn percentiles(&self, step: Step) -> Option<[u64; 4]> {
         let histogram = self.steps.get(&step)?;
@@ -112,7 +120,7 @@ impl Figures {
             .collect();
         json!({
             "arrived": self.arrived, "completed": self.completed, "failed": self.failed,
-            "authorised_again": self.again,
+            "authorised_again": self.again, "aside": self.aside,
             "nobody_free": self.nobody_free, "steps": steps,
         })
     }

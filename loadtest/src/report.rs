@@ -170,6 +170,9 @@ impl Report {
         for (why, count) in &self.figures.failed {
             let _ = writeln!(page, "\n* {count} × {why}");
         }
+        for (what, count) in &self.figures.aside {
+            let _ = writeln!(page, "\n* 不计入 not counted: {count} × {what}");
+        }
         for what in wrong {
             let _ = writeln!(page, "\n* **{what}**");
         }
