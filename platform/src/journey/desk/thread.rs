@@ -57,9 +57,9 @@ impl Queued {
 /// The desk on threads of its own. A batch is whatever of one tenant queued while its last commit ran, and under load a
 /// little more.
 ///
-/// Beside a batch of a tenant another begins only when it is full, because two half-empty ones cost twice as much; and
-/// with nothing that the first is about, so that it need not be decided twice. Only the cost depends on that: two
-/// processes that decide on one order are told apart by its version.
+/// Beside a batch of a tenant another may begin, with nothing that the first is about, so that it need not be decided
+/// twice: at once while the machine has time, and under load only when it is full, because two half-empty ones cost twice
+/// as much. Only cost and waiting depend on that: two processes that decide on one order are told apart by its version.
 pub struct Thread {
     queue: Arc<Queue>,
     desk: Arc<Desk>,
@@ -256,9 +256,9 @@ impl Lane {
 
     fn next(&self, now: Duration, batch_max: usize) -> Next {
         if !self.under_way.is_empty() {
-            let full = self.now.len() >= batch_max
-                && self.now.iter().filter(|queued| self.may_go(queued)).take(batch_max).count() == batch_max;
-            return if full { Next::Now } else { Next::Later };
+            let enough = if self.pace.is_load { batch_max } else { 1 };
+            let going = self.now.iter().filter(|queued| self.may_go(queued)).take(enough).count();
+            return if going == enough { Next::Now } else { Next::Later };
         }
         let at = match (self.now.len(), self.lingering.is_empty()) {
             (0, true) => return Next::Later,
@@ -442,8 +442,23 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_batch_under_way_only_a_full_one_begins_and_about_nothing_that_the_first_is_about() {
+    fn beside_a_batch_under_way_another_begins_about_nothing_that_the_first_is_about() {
         let mut lane = Lane::default();
+        lane.now.push_back(about(1));
+        let first = orders(&lane.take(NOW, FULL));
+        lane.now.push_back(about(1));
+        assert_eq!(lane.next(NOW, FULL), Next::Later);
+        lane.now.extend([about(2), about(1), about(3)]);
+        assert_eq!(lane.next(NOW, FULL), Next::Now);
+        assert_eq!(orders(&lane.take(NOW, FULL)), orders(&[about(2), about(3)]));
+        assert_eq!(lane.next(NOW, FULL), Next::Later);
+        lane.ended(&first, NOW);
+        assert_eq!(lane.next(NOW, FULL), Next::Now, "the first's own order may go on beside the second");
+    }
+
+    #[test]
+    fn under_load_only_a_full_batch_begins_beside_another() {
+        let mut lane = Lane { pace: Pace { is_load: true, ..Pace::default() }, ..Lane::default() };
         assert_eq!(lane.next(NOW, FULL), Next::Later);
         lane.now.push_back(about(1));
         assert_eq!(lane.next(NOW, FULL), Next::Now);
