@@ -25,6 +25,9 @@ use crate::{nice, own_share, signatures, stored};
 /// Payments before the first turn.
 const WARM_UP: Duration = Duration::from_secs(60);
 
+/// Seconds at half load before they count.
+const CALM: u32 = 8;
+
 /// `loadtest bench`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -121,9 +124,12 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let top_milli = median(&whole, Turn::per_s_milli);
     let rate = u32::try_from(top_milli / 2000).unwrap_or(1).max(1);
     eprintln!("半载 half of the top rate: {rate}/s");
-    let load = Load { scenario: Scenario::Steady, rate, warm_up: 3, seconds: options.seconds, seed: options.seed };
+    let half = |seconds| Load { scenario: Scenario::Steady, rate, warm_up: 0, seconds, seed: options.seed };
+    // What the last turn has left behind is not this load's.
+    drive::arrive(&half(CALM), &city, &crowd, &pids).await;
+    crowd.take_figures();
     let before = own_share::seen(&city).await?;
-    drive::arrive(&load, &city, &crowd, &pids).await;
+    drive::arrive(&half(options.seconds), &city, &crowd, &pids).await;
     sheet.tell("half_rate_per_s", json!(rate));
     sheet.tell("own_share_ms_at_half_rate", own_share::seen(&city).await?.since(&before));
     sheet.tell("phones_share_ms_at_half_rate", phones_share(&crowd.take_figures()));
@@ -279,7 +285,7 @@ fn desk_alone(
     let (url, beside) = (postgres.database(None)?, peer.database(postgres)?);
     migrate(&url)?;
     let only: BTreeMap<String, u32> = pids.iter().filter(|(name, _)| *name == "postgres").map(owned).collect();
-    let many = u64::from(options.seconds) * 200;
+    let many = u64::from(options.seconds) * 1_000;
     drive(&url, many, 256, 1)?;
     peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
     let (mut desks, mut peers) = (Vec::new(), Vec::new());
