@@ -4,6 +4,7 @@
 //!
 //! The programs and the servers are real: `make test` builds and installs them before the tests run.
 
+mod listener;
 mod onlooker;
 mod province;
 
@@ -15,7 +16,8 @@ use sandbox::city::town::{PLATFORM, replica_name};
 use sandbox::people::payment::Ending;
 use sandbox::people::story::Story;
 
-use onlooker::{Listener, Onlooker};
+use listener::Listener;
+use onlooker::Onlooker;
 use province::Province;
 
 /// Each of these cities takes a whole machine.
