@@ -1,8 +1,8 @@
 //! One hospital at work: it polls its adapter, answers what is wanted, posts its bills and keeps a window.
 //!
-//! Work about one bill is done one piece at a time, bills run beside each other. Faults are asked once each time
-//! a work item is begun, by the operations `pre-settle`, `release`, `settled`, `undone`, `query`, and `bill` for a bill on its way to the
-//! adapter; the subject is `INSTITUTION/bill_no`, since every hospital counts its own bills.
+//! Work about one bill is done one piece at a time, bills run beside each other. Faults are asked once each time a work
+//! item is begun, by the operations `pre-settle`, `release`, `settled`, `undone`, `query`, and `bill` for a bill on its way
+//! to the adapter; the subject is `INSTITUTION/bill_no`, since every hospital counts its own bills.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
