@@ -65,7 +65,13 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let dir = std::env::temp_dir().join(format!("tongfu-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
     eprintln!("取样 taking the rows of a few payments");
-    let own = city::Options { seed: options.seed, profile: Some(PROFILE), plain: true, ..city::Options::default() };
+    let own = city::Options {
+        seed: options.seed,
+        profile: Some(PROFILE),
+        plain: true,
+        account: options.without_cash.then_some(drive::COVERS),
+        ..city::Options::default()
+    };
     let people = if options.without_cash { drive::without_cash } else { drive::everybody };
     let peer = Peer::of_a_city(&dir.join("peer"), own.clone(), people).await?;
     let engines = Engines::start(Choice::Real, &dir)?;
@@ -115,9 +121,14 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let mut sheet = Sheet::at(&options.out)?;
     let signed = signatures::counted(&city).await?;
     let Taken { whole, peer: rows, completed, again } = turns.take(0..options.turns).await?;
-    let signed = signatures::report(&signed, &signatures::counted(&city).await?, &costs_ns, completed);
+    let signed_since = signatures::counted(&city).await?;
+    let by_wallet = options.without_cash && signatures::made_by_rsa(&signed, &signed_since) > 0;
+    let signed = signatures::report(&signed, &signed_since, &costs_ns, completed);
     tell(&mut sheet, &whole, &rows, &peer);
     sheet.tell("signatures", signed);
+    if options.without_cash {
+        sheet.tell("a_wallet_had_a_part", json!(by_wallet));
+    }
     sheet.tell("authorised_again", json!(again));
     sheet.tell("bytes_per_idle_link", json!(per_link));
     sheet.keep()?;
@@ -142,7 +153,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     sheet.keep()?;
     let verdict = city.verdict().await?;
     let topic = drive::topic(&city).await?;
-    let sound = verdict.is_sound() && verdict.is_at_rest() && topic.is_empty();
+    let sound = verdict.is_sound() && verdict.is_at_rest() && topic.is_empty() && !by_wallet;
     sheet.tell("topic_findings", json!(topic));
     sheet.tell("books_balance", json!(verdict.books_balance && verdict.sides_agree));
     sheet.tell("charged_twice", json!(verdict.charged_twice));

@@ -39,8 +39,8 @@ pub(crate) const PROFILE: Profile = Profile {
     ..COMPRESSED
 };
 
-/// An account that pays dozens of bills.
-const COVERS: Fen = Fen::new(180_000);
+/// An account that pays whatever a bench comes to.
+pub(crate) const COVERS: Fen = Fen::new(1_000_000_000);
 
 /// People who are free, and what is seen.
 pub(crate) struct Crowd {
@@ -226,7 +226,8 @@ pub(crate) fn everybody(city: &City) -> Free {
     CITIES.iter().map(|plan| (plan.admdvs, everybody.remove(plan.admdvs).unwrap_or_default().into())).collect()
 }
 
-/// Those whose accounts pay whatever the fund does not, for dozens of bills: no wallet has a part.
+/// Those whose accounts pay whatever the fund does not, in a city founded with accounts of [`COVERS`]: no wallet has a
+/// part.
 pub(crate) fn without_cash(city: &City) -> Free {
     let covers = |member: &Arc<Member>| {
         let person = &member.person;

@@ -36,6 +36,12 @@ pub(crate) async fn counted(city: &City) -> io::Result<Counted> {
     Ok(counted)
 }
 
+/// How many the platform made for a wallet meanwhile.
+pub(crate) fn made_by_rsa(before: &Counted, after: &Counted) -> u64 {
+    let made = |counted: &Counted| counted.get("rsa2048 made").copied().unwrap_or(0);
+    made(after) - made(before)
+}
+
 /// Nanoseconds of one of each kind.
 pub(crate) fn costs_ns() -> io::Result<BTreeMap<&'static str, u64>> {
     let text = [7_u8; 300];

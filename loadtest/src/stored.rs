@@ -111,7 +111,7 @@ fn value(table: &str, column: &str) -> String {
         ("orders", "person" | "payer") | ("bill", "patient") => {
             "substring(t.{column}, 1, length(t.{column}) - 8) || int8send(n / 20)"
         }
-        ("orders", "deadline_at_us") => "NULL::int8",
+        ("orders", "deadline_at_us" | "look_at_us") => "NULL::int8",
         ("record", "published") | ("posting", "rolled_up") | ("action", "done") => "TRUE",
         ("history" | "record" | "action", "doc") => "'{}'",
         ("first_answer", "response") | ("settlement", "reply") => "''::bytea",

@@ -257,13 +257,14 @@ pub(super) fn started_by(conn: &mut Conn, tenant: TenantId, id: ActionId) -> Res
     Ok(by.flatten().map(ProcessId::from))
 }
 
-/// When the next action that nobody has started is due: microseconds UTC.
+/// When the next action that nobody has started is due, or an order is to be looked at: microseconds UTC.
 pub(super) fn next_due(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
-    Ok(on!(conn, c => action::table
-        .filter(not(action::done))
-        .filter(action::started_by.is_null())
-        .select(min(action::due_at_us))
-        .get_result(c))?)
+    let action =
+        action::table.filter(not(action::done)).filter(action::started_by.is_null()).select(min(action::due_at_us));
+    let look = orders::table.select(min(orders::look_at_us));
+    let next: (Option<i64>, Option<i64>) =
+        on!(conn, c => diesel::select((action.single_value(), look.single_value())).get_result(c))?;
+    Ok([next.0, next.1].into_iter().flatten().min())
 }
 
 /// An order's actions, oldest first.

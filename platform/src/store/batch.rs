@@ -5,9 +5,13 @@
 //! nothing and the statement runs once a row; one array a column (`unnest`) on PostgreSQL.
 //!
 //! On PostgreSQL a round trip costs as much as the rows. So what a [`Writer`] is given is kept, and goes to the server as
-//! one statement with a `WITH` part for each table, those without rows too: another text would be another plan, and making
-//! one costs more than running it. The parts share one snapshot: none sees what another writes, and no two of them may
-//! write the same row. The server checks what refers to what at the statement's end.
+//! one statement with a `WITH` part for each table that has rows. Where none has more than one, as while the machine has
+//! time, the source is a row of parameters there too: to take a dozen arrays apart costs more than to write the row. Each
+//! text is another plan, once a connection: of a statement of seven parts, four of them now and then, there are a few dozen
+//! at most, which is why a part has not a text of its own for one row beside others with several.
+//!
+//! The parts share one snapshot: none sees what another writes, and no two of them may write the same row. The server
+//! checks what refers to what at the statement's end.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -16,39 +20,51 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::conn::{Conn, NotWritten};
 
-/// How PostgreSQL is told what an array of this SQL type is.
-pub(super) trait PgArray {
-    /// The cast of one parameter.
-    const CAST: &'static str;
+/// How PostgreSQL is told what a parameter of this SQL type is.
+pub(super) trait PgCast {
+    /// The cast of one value.
+    const ONE: &'static str;
+    /// The cast of an array.
+    const ARRAY: &'static str;
 }
 
-macro_rules! arrays {
+macro_rules! casts {
     ($($sql:ty => $cast:literal),*) => {$(
-        impl PgArray for $sql {
-            const CAST: &'static str = $cast;
+        impl PgCast for $sql {
+            const ONE: &'static str = $cast;
+            const ARRAY: &'static str = concat!($cast, "[]");
         }
-        impl PgArray for Nullable<$sql> {
-            const CAST: &'static str = $cast;
+        impl PgCast for Nullable<$sql> {
+            const ONE: &'static str = <$sql as PgCast>::ONE;
+            const ARRAY: &'static str = <$sql as PgCast>::ARRAY;
         }
     )*};
 }
 
-arrays!(
-    Binary => "::bytea[]",
-    Text => "::text[]",
-    BigInt => "::int8[]",
-    Integer => "::int4[]",
-    SmallInt => "::int2[]",
-    Bool => "::bool[]"
+casts!(
+    Binary => "::bytea",
+    Text => "::text",
+    BigInt => "::int8",
+    Integer => "::int4",
+    SmallInt => "::int2",
+    Bool => "::bool"
 );
 
 /// Rows of one statement.
 pub(super) trait Rows: Sized {
     /// Runs the statement once a row; how many rows of the table it touched.
     fn each(rows: &[Self], conn: &mut SqliteConnection) -> QueryResult<usize>;
-    /// The statement over all rows, sorted by their columns as declared: whatever names a row comes first, so that every
-    /// process locks rows in one order.
-    fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r>;
+    /// All rows, sorted by their columns as declared: whatever names a row comes first, so that every process locks rows
+    /// in one order.
+    fn together<'r>(rows: &'r [Self]) -> Box<dyn Statement + 'r>;
+}
+
+/// A statement and its rows.
+pub(super) trait Statement {
+    /// The statement over all rows.
+    fn over_all<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
+    /// The statement over its one row.
+    fn over_one<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()>;
 }
 
 /// Where rows are written.
@@ -59,21 +75,21 @@ pub(super) enum Writer<'c, 'r> {
     Together(Together<'r>),
 }
 
-/// Parts of one statement, in the order in which they are run.
+/// Parts of one statement, in the order in which they are run; each has rows.
 #[derive(Default)]
 pub(super) struct Together<'r> {
     parts: Vec<Part<'r>>,
-    rows: usize,
+    most_rows: usize,
 }
 
 struct Part<'r> {
-    statement: Box<dyn QueryFragment<Pg> + 'r>,
+    statement: Box<dyn Statement + 'r>,
     /// How many rows of the table it must touch.
     must_touch: Option<usize>,
 }
 
 /// Writes whatever `work` gives to its writer; moved if a row was not touched that must be. `work` names the same tables
-/// in the same order every time, whatever it has for them.
+/// in the same order every time.
 pub(super) fn write<'r>(
     conn: &mut Conn,
     work: impl FnOnce(&mut Writer<'_, 'r>) -> Result<(), NotWritten>,
@@ -94,14 +110,14 @@ pub(super) fn write<'r>(
 impl Writer<'_, '_> {
     fn give<'r, R: Rows>(to: &mut Writer<'_, 'r>, rows: &'r [R], must_touch: Option<usize>) -> Result<(), NotWritten> {
         match to {
-            Writer::Each(_) if rows.is_empty() => Ok(()),
+            _ if rows.is_empty() => Ok(()),
             Writer::Each(conn) => {
                 let touched = R::each(rows, conn)?;
                 if must_touch.is_none_or(|must| must == touched) { Ok(()) } else { Err(NotWritten::Moved) }
             }
             Writer::Together(together) => {
                 together.parts.push(Part { statement: R::together(rows), must_touch });
-                together.rows += rows.len();
+                together.most_rows = together.most_rows.max(rows.len());
                 Ok(())
             }
         }
@@ -120,7 +136,7 @@ pub(super) fn any<'r, R: Rows>(rows: &'r [R], to: &mut Writer<'_, 'r>) -> Result
 
 impl Together<'_> {
     fn run(self, conn: &mut PgConnection) -> Result<(), NotWritten> {
-        if self.rows == 0 {
+        if self.parts.is_empty() {
             return Ok(());
         }
         let must_touch: Vec<Option<usize>> = self.parts.iter().map(|part| part.must_touch).collect();
@@ -152,7 +168,10 @@ impl QueryFragment<Pg> for Together<'_> {
             out.push_sql(before);
             out.push_sql(&at.to_string());
             out.push_sql(" AS (");
-            part.statement.walk_ast(out.reborrow())?;
+            match self.most_rows {
+                1 => part.statement.over_one(out.reborrow())?,
+                _ => part.statement.over_all(out.reborrow())?,
+            }
             out.push_sql(" RETURNING 1)");
             before = ", w";
         }
@@ -222,7 +241,7 @@ macro_rules! batched {
             use diesel::sql_types::Array;
             use diesel::sqlite::Sqlite;
             use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
-            use $crate::store::batch::{PgArray, Rows};
+            use $crate::store::batch::{PgCast, Rows, Statement};
 
             pub(super) struct OneRow;
 
@@ -256,15 +275,34 @@ macro_rules! batched {
                 $($field: Vec<&'r $rust>,)*
             }
 
-            impl<'r $(, $life)?> QueryFragment<Pg> for Columns<'r $(, $life)?> {
-                fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+            impl<'r $(, $life)?> Statement for Columns<'r $(, $life)?> {
+                fn over_one<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                    ($before)(&mut |text| out.push_sql(text));
+                    out.push_sql("(SELECT ");
+                    let mut comma = "";
+                    $(
+                        out.push_sql(comma);
+                        if let Some(value) = self.$field.first() {
+                            out.push_bind_param::<$sql, $rust>(value)?;
+                        }
+                        out.push_sql(<$sql as PgCast>::ONE);
+                        out.push_sql(concat!(" AS ", stringify!($field)));
+                        comma = ", ";
+                    )*
+                    let _ = comma;
+                    out.push_sql(") AS c");
+                    out.push_sql($after);
+                    Ok(())
+                }
+
+                fn over_all<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
                     ($before)(&mut |text| out.push_sql(text));
                     out.push_sql("(SELECT * FROM unnest(");
                     let mut comma = "";
                     $(
                         out.push_sql(comma);
                         out.push_bind_param::<Array<$sql>, _>(&self.$field)?;
-                        out.push_sql(<$sql as PgArray>::CAST);
+                        out.push_sql(<$sql as PgCast>::ARRAY);
                         comma = ", ";
                     )*
                     out.push_sql(") AS u (");
@@ -290,7 +328,7 @@ macro_rules! batched {
                     Ok(touched)
                 }
 
-                fn together<'r>(rows: &'r [Self]) -> Box<dyn QueryFragment<Pg> + 'r> {
+                fn together<'r>(rows: &'r [Self]) -> Box<dyn Statement + 'r> {
                     let mut rows: Vec<&Self> = rows.iter().collect();
                     rows.sort_unstable();
                     Box::new(Columns { $($field: rows.iter().map(|row| &row.$field).collect(),)* })

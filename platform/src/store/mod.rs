@@ -720,7 +720,7 @@ pub trait Store: DeskStore {
     fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
     /// Orders whose deadline has passed.
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError>;
-    /// When the next action or deadline is due: microseconds UTC. Long ago, while it is not known whether actions were
+    /// When to look next: microseconds UTC. No action is due and no deadline passes before. Long ago, while it is not known whether actions were
     /// taken that [`Store::take_due`] gives next time. Asked many times a second: it waits for nobody who writes.
     fn next_due(&self) -> Result<Option<i64>, StoreError>;
     /// Records nobody has published yet, per order in sequence.

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 
-use diesel::dsl::min;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Nullable, Text};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, OrderId, TenantId};
 use schema::seal::Lookup;
 
-use super::batch::{Writer, all, any, batched};
+use super::batch::{Writer, all, any, batched, write};
 use super::conn::{Conn, NotWritten, on};
 use super::tables::{open_order, orders, person_claim};
 use super::values::{Hash, Id, from_doc, to_doc};
@@ -52,6 +51,8 @@ batched! {
         person: Option<Hash> as Nullable<Binary>,
         amount: i64 as BigInt,
         deadline_at_us: Option<i64> as Nullable<BigInt>,
+        look_at_us: Option<i64> as Nullable<BigInt>,
+        suspended: bool as Bool,
         created_at_us: i64 as BigInt,
         updated_at_us: i64 as BigInt,
         trace_id: Option<&'a str> as Nullable<Text>,
@@ -60,9 +61,11 @@ batched! {
 }
 
 batched! {
-    /// A decided order over the version that was decided upon.
+    /// A decided order over the version that was decided upon. Where it is looked at moves only to an earlier time.
     Advance<'a> runs "UPDATE orders SET version = c.version, state = c.state, place = c.place, \
-        deadline_at_us = c.deadline_at_us, updated_at_us = c.updated_at_us, doc = c.doc FROM " {
+        deadline_at_us = c.deadline_at_us, look_at_us = CASE WHEN orders.look_at_us <= c.deadline_at_us \
+        THEN orders.look_at_us ELSE c.deadline_at_us END, suspended = c.suspended, updated_at_us = c.updated_at_us, \
+        doc = c.doc FROM " {
         tenant: Id as Binary,
         id: Id as Binary,
         before: i64 as BigInt,
@@ -70,9 +73,18 @@ batched! {
         state: &'a str as Text,
         place: &'a str as Text,
         deadline_at_us: Option<i64> as Nullable<BigInt>,
+        suspended: bool as Bool,
         updated_at_us: i64 as BigInt,
         doc: String as Text,
     } " WHERE orders.tenant = c.tenant AND orders.id = c.id AND orders.version = c.before"
+}
+
+batched! {
+    /// An order that is looked at again when its deadline passes.
+    LookLater runs "UPDATE orders SET look_at_us = orders.deadline_at_us FROM " {
+        tenant: Id as Binary,
+        id: Id as Binary,
+    } " WHERE orders.tenant = c.tenant AND orders.id = c.id"
 }
 
 batched! {
@@ -138,6 +150,7 @@ impl<'a> Lot<'a> {
                 state: place.word(),
                 place: place_word(place),
                 deadline_at_us: after.deadline_at_us,
+                suspended: place == Place::Suspended,
                 updated_at_us: after.updated_at_us,
                 doc,
             });
@@ -157,6 +170,8 @@ impl<'a> Lot<'a> {
             person: insured.map(|insured| (&insured.person).into()),
             amount: after.bill.amount.get(),
             deadline_at_us: after.deadline_at_us,
+            look_at_us: after.deadline_at_us,
+            suspended: place == Place::Suspended,
             created_at_us: after.created_at_us,
             updated_at_us: after.updated_at_us,
             trace_id: trace_id.as_deref(),
@@ -348,19 +363,33 @@ pub(super) fn in_state(
     state: Option<&str>,
     most: u32,
 ) -> Result<Vec<Order>, StoreError> {
-    let oldest_first =
-        orders::table.order((orders::created_at_us, orders::id)).limit(i64::from(most)).select(orders::doc);
-    let docs: Vec<String> = on!(conn, c => {
-        let mut query = oldest_first.into_boxed();
-        if let Some(tenant) = tenant {
-            query = query.filter(orders::tenant.eq(Id::from(tenant)));
-        }
-        if let Some(state) = state {
-            query = query.filter(orders::state.eq(state.to_owned()));
-        }
-        query.load(c)
-    })?;
-    read_all(docs)
+    let tenants = match tenant {
+        Some(tenant) => vec![tenant.into()],
+        None => tenants::ids(conn)?,
+    };
+    let mut found = Vec::new();
+    for tenant in tenants {
+        let of_tenant = orders::table.filter(orders::tenant.eq(tenant)).limit(i64::from(most)).select(orders::doc);
+        let docs: Vec<String> = on!(conn, c => {
+            // Ids are as old as their orders.
+            let mut query = of_tenant.order(orders::id).into_boxed();
+            if let Some(state) = state {
+                query = query.filter(orders::state.eq(state.to_owned()));
+            }
+            // Of many that are over few wait, and fewer are suspended: those have indexes of their own.
+            match state {
+                Some(state) if state == Place::Suspended.word() => query.filter(orders::suspended).load(c),
+                Some(state) if ![Place::Completed.word(), Place::Closed.word()].contains(&state) => {
+                    query.filter(orders::look_at_us.is_not_null()).load(c)
+                }
+                _ => query.load(c),
+            }
+        })?;
+        found.extend(read_all(docs)?);
+    }
+    found.sort_by_key(|order| (order.created_at_us, order.id));
+    found.truncate(most.try_into().unwrap_or(usize::MAX));
+    Ok(found)
 }
 
 pub(super) fn priced_of_person(conn: &mut Conn, tenant: TenantId, person: &Lookup) -> Result<Vec<OrderId>, StoreError> {
@@ -391,17 +420,34 @@ pub(super) fn open_under_binding(
     Ok(ids(found))
 }
 
-pub(super) fn past_deadline(conn: &mut Conn, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError> {
-    let found: Vec<(Id, Id)> = on!(conn, c => orders::table
-        .filter(orders::deadline_at_us.le(now_us))
-        .order(orders::deadline_at_us)
+/// Orders that are to be looked at: those whose deadline has passed, and those that it has moved away from.
+pub(super) fn to_look_at(conn: &mut Conn, now_us: i64, most: u32) -> Result<Look, StoreError> {
+    let found: Vec<(Id, Id, Option<i64>)> = on!(conn, c => orders::table
+        .filter(orders::look_at_us.le(now_us))
+        .order(orders::look_at_us)
         .limit(i64::from(most))
-        .select((orders::tenant, orders::id))
+        .select((orders::tenant, orders::id, orders::deadline_at_us))
         .load(c))?;
-    Ok(found.into_iter().map(|(tenant, order)| (tenant.into(), order.into())).collect())
+    let mut look = Look::default();
+    for (tenant, id, deadline_at_us) in found {
+        match deadline_at_us {
+            Some(at_us) if at_us <= now_us => look.late.push((tenant.into(), id.into())),
+            _ => look.early.push(LookLater { tenant, id }),
+        }
+    }
+    Ok(look)
 }
 
-/// The next deadline: microseconds UTC.
-pub(super) fn next_deadline(conn: &mut Conn) -> Result<Option<i64>, StoreError> {
-    Ok(on!(conn, c => orders::table.select(min(orders::deadline_at_us)).get_result(c))?)
+/// See [`to_look_at`].
+#[derive(Default)]
+pub(super) struct Look {
+    /// Their deadline has passed.
+    pub(super) late: Vec<(TenantId, OrderId)>,
+    /// Theirs has not.
+    pub(super) early: Vec<LookLater>,
+}
+
+/// Looks at these when their deadline, as it then is, has passed.
+pub(super) fn look_later(conn: &mut Conn, early: &[LookLater]) -> Result<(), NotWritten> {
+    write(conn, |to| any(early, to))
 }

@@ -491,15 +491,15 @@ impl Store for SqlStore {
     }
 
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError> {
-        self.read(|conn| orders::past_deadline(conn, now_us, most))
+        let orders::Look { late, early } = self.read(|conn| orders::to_look_at(conn, now_us, most))?;
+        if !early.is_empty() {
+            self.write(|tx| orders::look_later(tx, &early))?;
+        }
+        Ok(late)
     }
 
     fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        let next = self.snapshot(|conn| {
-            let action = actions::next_due(conn)?;
-            let deadline = orders::next_deadline(conn)?;
-            Ok([action, deadline].into_iter().flatten().min())
-        })?;
+        let next = self.read(actions::next_due)?;
         // Those of which nobody knows whether they were taken are due, whatever their rows say.
         Ok(if lock(&self.taken).is_empty() { next } else { Some(i64::MIN) })
     }

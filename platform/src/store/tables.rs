@@ -158,6 +158,8 @@ diesel::table! {
         person -> Nullable<Binary>,
         amount -> BigInt,
         deadline_at_us -> Nullable<BigInt>,
+        look_at_us -> Nullable<BigInt>,
+        suspended -> Bool,
         created_at_us -> BigInt,
         updated_at_us -> BigInt,
         trace_id -> Nullable<Text>,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schema::money::Fen;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use super::child::Recipe;
 use super::options::{Options, Profile};
 use super::plan::{CITIES, CityPlan};
 use crate::clock::random_hex;
+use crate::people::person::{self, Person};
 use crate::snapshot;
 
 /// The programs of a city.
@@ -71,6 +73,9 @@ pub struct Founded {
     pub seed: u64,
     /// How many people there are per city.
     pub people: u32,
+    /// What every employee's personal account holds at first; by dice when absent.
+    #[serde(default)]
+    pub account: Option<Fen>,
     /// The platform's secret at the bureaus.
     pub platform_secret: String,
     /// The hospitals' secrets at their bureaus.
@@ -81,6 +86,19 @@ pub struct Founded {
     pub tenants: BTreeMap<String, Tenant>,
     /// By institution code.
     pub adapters: BTreeMap<String, AdapterKeys>,
+}
+
+impl Founded {
+    /// Everybody there is in one area.
+    pub fn crowd(&self, admdvs: &str) -> Vec<Person> {
+        let mut crowd = person::crowd(admdvs, self.people, self.seed);
+        if let Some(account) = self.account {
+            let employees = crowd.iter_mut().map(|person| &mut person.own.register);
+            let employees = employees.filter(|own| own.insurances.iter().any(|one| one.insutype == "310"));
+            employees.for_each(|own| own.balance_fen = account);
+        }
+        crowd
+    }
 }
 
 /// Where a city lies on disk.
@@ -151,12 +169,13 @@ pub struct Addresses {
     pub sms: String,
 }
 
-/// A new city's secrets.
-pub fn conceive(seed: u64, people: u32) -> Founded {
+/// A new city's people and secrets.
+pub fn conceive(options: &Options) -> Founded {
     let hospitals = CITIES.iter().flat_map(|city| city.hospitals);
     Founded {
-        seed,
-        people,
+        seed: options.seed,
+        people: options.population(),
+        account: options.account,
         platform_secret: random_hex(16),
         his_secrets: hospitals.map(|hospital| (hospital.code.to_owned(), random_hex(16))).collect(),
         ..Founded::default()
@@ -305,7 +324,7 @@ pub async fn register(
         let caller = json!({"paasid": city.platform_paasid(), "secret": founded.platform_secret, "kind": "platform",
             "institutions": institutions, "notice_url": format!("{platform_url}/bureau/v1/notices/{tenant_id}")});
         post(client, &format!("{bureau_url}/sandbox/callers"), &caller).await?;
-        let people = crate::people::person::crowd(city.admdvs, founded.people, founded.seed);
+        let people = founded.crowd(city.admdvs);
         let insured = people.iter().flat_map(|person| person.insured()).map(|insured| &insured.register);
         post(client, &format!("{bureau_url}/sandbox/persons"), &json!(insured.collect::<Vec<_>>())).await?;
     }

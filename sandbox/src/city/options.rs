@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use schema::money::Fen;
 use serde::Serialize;
 
 /// The usual share of calls that go wrong, in parts per million of each kind of call.
@@ -57,6 +58,9 @@ pub struct Options {
     /// Settings of the platform over its file, as environment: which engines it lives on.
     #[arg(skip)]
     pub platform_env: Vec<(String, String)>,
+    /// What every employee's personal account holds at first, where a city is founded; by dice when absent.
+    #[arg(skip)]
+    pub account: Option<Fen>,
     /// Platform processes; more than one only on engines that they can share.
     #[arg(skip = 1_usize)]
     pub replicas: usize,
@@ -81,6 +85,7 @@ impl Default for Options {
             link_via: None,
             profile: None,
             platform_env: Vec::new(),
+            account: None,
             replicas: 1,
         }
     }

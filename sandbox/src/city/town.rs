@@ -18,7 +18,7 @@ use crate::bureau::config::Latency;
 use crate::fault::Rule;
 use crate::people::outside::Outside;
 use crate::people::payment::{Ended, Member};
-use crate::people::person::{self, Person};
+use crate::people::person::Person;
 use crate::people::phone::Entrance;
 
 /// How many people settle in at the same time.
@@ -133,7 +133,7 @@ impl City {
         let client = reqwest::Client::builder().no_proxy().build().map_err(io::Error::other)?;
         let mut founded = match ground.founded()? {
             Some(founded) => founded,
-            None => founding::conceive(options.seed, options.population()),
+            None => founding::conceive(&options),
         };
         ground.keep(&founded)?;
         let mut starter = Starter { ground: &ground, founded: &mut founded, children: BTreeMap::new() };
@@ -207,7 +207,7 @@ impl City {
         let deadline = Instant::now() + Duration::from_secs(300);
         let mut to_settle: Vec<(&str, Person)> = Vec::new();
         for city in &CITIES {
-            let crowd = person::crowd(city.admdvs, self.founded.people, self.founded.seed);
+            let crowd = self.founded.crowd(city.admdvs);
             to_settle.extend(crowd.into_iter().map(|person| (city.admdvs, person)));
         }
         let settling = to_settle.into_iter().map(|(admdvs, person)| async move {
@@ -254,7 +254,7 @@ impl City {
 
     /// Everybody there is in one area, logged in or not.
     pub fn crowd(&self, admdvs: &str) -> Vec<Person> {
-        person::crowd(admdvs, self.founded.people, self.founded.seed)
+        self.founded.crowd(admdvs)
     }
 
     /// What people touch besides the phone.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::plan::{CITIES, CityPlan};
 use super::town::City;
 use crate::bureau::seal_card_password;
-use crate::people::person::{self, Insured, Person};
+use crate::people::person::{Insured, Person};
 
 /// How long one binding may take, with all repeats.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -31,7 +31,7 @@ impl City {
             let url = self.addresses.bureaus.get(city.admdvs).cloned().unwrap_or_default();
             let keys = self.get(&format!("{url}/sandbox/public-key")).await?;
             let card_key = keys["card_public_key"].as_str().unwrap_or_default();
-            let crowd = person::crowd(city.admdvs, self.founded.people, self.founded.seed);
+            let crowd = self.founded.crowd(city.admdvs);
             for person in crowd.iter().filter(|person| comes_to_the_window(person)) {
                 for insured in person.insured() {
                     self.bind_at_windows(city, insured, card_key).await?;

@@ -1,6 +1,8 @@
 -- The record of truth. Every primary, unique and foreign key begins with the tenant, so that the same
 -- tables can be distributed by tenant. Ids are 16 bytes (UUIDv7), look-up hashes 32, times microseconds UTC, money fen.
 -- The same tables as SQLite's; only types, and what the planner and the disk want, differ.
+-- fillfactor: where rows are written again and again, the next version finds room in the page of the last, and then no
+-- index is written.
 -- toast_tuple_target: rows of 2 to 8 KB stay in their page as they are. To compress them and to keep them elsewhere costs
 -- more than it spares: most of it is sealed, and so does not compress.
 
@@ -137,7 +139,7 @@ CREATE TABLE bill (
     PRIMARY KEY (tenant, id),
     UNIQUE (tenant, institution, bill_no),
     FOREIGN KEY (tenant, institution) REFERENCES institution (tenant, code)
-) WITH (toast_tuple_target = 8160);
+) WITH (toast_tuple_target = 8160, fillfactor = 50);
 CREATE INDEX bill_patient ON bill (tenant, patient, issued_at_us);
 
 -- A bill's fee lines by their codes. Diagnoses, 病种 and whatever names the person stay in the sealed bill only.
@@ -163,7 +165,10 @@ CREATE TABLE bill_line (
     FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
 );
 
--- doc is the whole domain order; the columns before it are what is searched and guarded by.
+-- doc is the whole domain order; the columns before it are what is searched and guarded by. An order is written with
+-- every step, and each index of a column that changes makes all the others be written too. So what is searched for at rest
+-- has its index, and what changes has none: look_at_us stays where it is while the deadline moves away from it, and is no
+-- later than that. Whoever looks then and is too early puts it there.
 CREATE TABLE orders (
     tenant BYTEA NOT NULL,
     id BYTEA NOT NULL CHECK (length(id) = 16),
@@ -177,19 +182,23 @@ CREATE TABLE orders (
     person BYTEA,
     amount BIGINT NOT NULL,
     deadline_at_us BIGINT,
+    look_at_us BIGINT,
+    suspended BOOLEAN NOT NULL,
     created_at_us BIGINT NOT NULL,
     updated_at_us BIGINT NOT NULL,
     trace_id TEXT,
     doc TEXT NOT NULL,
     PRIMARY KEY (tenant, id),
-    FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
-) WITH (toast_tuple_target = 8160);
+    FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id),
+    CHECK ((look_at_us IS NULL) = (deadline_at_us IS NULL)),
+    CHECK (look_at_us <= deadline_at_us)
+) WITH (toast_tuple_target = 8160, fillfactor = 25);
 CREATE INDEX orders_payer ON orders (tenant, payer, created_at_us);
 CREATE INDEX orders_institution ON orders (tenant, institution, created_at_us);
-CREATE INDEX orders_person ON orders (tenant, person, state) WHERE person IS NOT NULL;
+CREATE INDEX orders_person ON orders (tenant, person) WHERE person IS NOT NULL;
 CREATE INDEX orders_binding ON orders (tenant, binding) WHERE binding IS NOT NULL;
-CREATE INDEX orders_deadline ON orders (deadline_at_us) WHERE deadline_at_us IS NOT NULL;
-CREATE INDEX orders_state ON orders (state, created_at_us);
+CREATE INDEX orders_look ON orders (look_at_us) WHERE look_at_us IS NOT NULL;
+CREATE INDEX orders_suspended ON orders (tenant, id) WHERE suspended;
 
 -- PAY-3: at most one open order per bill.
 CREATE TABLE open_order (
@@ -222,14 +231,15 @@ CREATE TABLE history (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) WITH (toast_tuple_target = 8160);
 
+-- record and action name an order and do not refer to it: they are written in the commit that writes the order and its
+-- history, which does, and a reference is looked up for every row.
 CREATE TABLE record (
     tenant BYTEA NOT NULL,
     order_id BYTEA NOT NULL,
     sequence BIGINT NOT NULL,
     published BOOLEAN NOT NULL,
     doc TEXT NOT NULL,
-    PRIMARY KEY (tenant, order_id, sequence),
-    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+    PRIMARY KEY (tenant, order_id, sequence)
 );
 CREATE INDEX record_unpublished ON record (order_id, sequence) WHERE NOT published;
 
@@ -467,8 +477,7 @@ CREATE TABLE action (
     done BOOLEAN NOT NULL,
     attempts BIGINT NOT NULL,
     trace_id TEXT,
-    PRIMARY KEY (tenant, id),
-    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+    PRIMARY KEY (tenant, id)
 );
 CREATE UNIQUE INDEX action_msgid ON action (tenant, msgid) WHERE msgid IS NOT NULL;
 CREATE INDEX action_order ON action (tenant, order_id);

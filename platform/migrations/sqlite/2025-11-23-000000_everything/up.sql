@@ -161,7 +161,10 @@ CREATE TABLE bill_line (
     FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
 ) STRICT, WITHOUT ROWID;
 
--- doc is the whole domain order; the columns before it are what is searched and guarded by.
+-- doc is the whole domain order; the columns before it are what is searched and guarded by. An order is written with
+-- every step, and each index of a column that changes makes all the others be written too. So what is searched for at rest
+-- has its index, and what changes has none: look_at_us stays where it is while the deadline moves away from it, and is no
+-- later than that. Whoever looks then and is too early puts it there.
 CREATE TABLE orders (
     tenant         BLOB    NOT NULL,
     id             BLOB    NOT NULL CHECK (length(id) = 16),
@@ -175,19 +178,23 @@ CREATE TABLE orders (
     person         BLOB,
     amount         INTEGER NOT NULL,
     deadline_at_us INTEGER,
+    look_at_us     INTEGER,
+    suspended      INTEGER NOT NULL CHECK (suspended IN (0, 1)),
     created_at_us  INTEGER NOT NULL,
     updated_at_us  INTEGER NOT NULL,
     trace_id       TEXT,
     doc            TEXT    NOT NULL,
     PRIMARY KEY (tenant, id),
-    FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id)
+    FOREIGN KEY (tenant, bill) REFERENCES bill (tenant, id),
+    CHECK ((look_at_us IS NULL) = (deadline_at_us IS NULL)),
+    CHECK (look_at_us <= deadline_at_us)
 ) STRICT;
 CREATE INDEX orders_payer ON orders (tenant, payer, created_at_us);
 CREATE INDEX orders_institution ON orders (tenant, institution, created_at_us);
-CREATE INDEX orders_person ON orders (tenant, person, state) WHERE person IS NOT NULL;
+CREATE INDEX orders_person ON orders (tenant, person) WHERE person IS NOT NULL;
 CREATE INDEX orders_binding ON orders (tenant, binding) WHERE binding IS NOT NULL;
-CREATE INDEX orders_deadline ON orders (deadline_at_us) WHERE deadline_at_us IS NOT NULL;
-CREATE INDEX orders_state ON orders (state, created_at_us);
+CREATE INDEX orders_look ON orders (look_at_us) WHERE look_at_us IS NOT NULL;
+CREATE INDEX orders_suspended ON orders (tenant, id) WHERE suspended;
 
 -- PAY-3: at most one open order per bill.
 CREATE TABLE open_order (
@@ -220,14 +227,15 @@ CREATE TABLE history (
     FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
 ) STRICT;
 
+-- record and action name an order and do not refer to it: they are written in the commit that writes the order and its
+-- history, which does, and a reference is looked up for every row.
 CREATE TABLE record (
     tenant    BLOB    NOT NULL,
     order_id  BLOB    NOT NULL,
     sequence  INTEGER NOT NULL,
     published INTEGER NOT NULL CHECK (published IN (0, 1)),
     doc       TEXT    NOT NULL,
-    PRIMARY KEY (tenant, order_id, sequence),
-    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+    PRIMARY KEY (tenant, order_id, sequence)
 ) STRICT;
 CREATE INDEX record_unpublished ON record (order_id, sequence) WHERE NOT published;
 
@@ -465,8 +473,7 @@ CREATE TABLE action (
     done       INTEGER NOT NULL CHECK (done IN (0, 1)),
     attempts   INTEGER NOT NULL,
     trace_id   TEXT,
-    PRIMARY KEY (tenant, id),
-    FOREIGN KEY (tenant, order_id) REFERENCES orders (tenant, id)
+    PRIMARY KEY (tenant, id)
 ) STRICT;
 CREATE UNIQUE INDEX action_msgid ON action (tenant, msgid) WHERE msgid IS NOT NULL;
 CREATE INDEX action_order ON action (tenant, order_id);
