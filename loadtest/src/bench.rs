@@ -101,10 +101,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let costs_ns = signatures::costs_ns()?;
     // A broker on a virtual machine compiles itself for the first minute, and the database has no statistics yet.
     drive::press(&city, &crowd, options.payers, WARM_UP, || Ok(())).await?;
-    // Plans made for empty tables are bad ones for full tables; a server that has run for a day has statistics.
-    for setting in ["ANALYZE", "ALTER SYSTEM SET autovacuum_naptime = '60s'", "SELECT pg_reload_conf()"] {
-        postgres.ask(&url, setting)?;
-    }
+    engines.gather_statistics()?;
     peer.run(postgres, &beside, Duration::from_secs(5), 0)?;
     crowd.take_figures();
     let turns = Turns {

@@ -174,8 +174,14 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
             _ => Ok(None),
         }
     };
+    let half_warm = Duration::from_secs(load.warm_up.into()) / 2;
+    let knowing = async {
+        tokio::time::sleep(half_warm).await;
+        engines.gather_statistics()
+    };
     let answered = own_share::seen(&city).await?;
-    let ((before, took), lost) = tokio::join!(arrive(&load, &city, &crowd, &pids), losing);
+    let ((before, took), lost, known) = tokio::join!(arrive(&load, &city, &crowd, &pids), losing, knowing);
+    known?;
     let lost = lost?;
     // A process that was killed has forgotten what it answered.
     let own_share = match &lost {

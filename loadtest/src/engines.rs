@@ -27,9 +27,7 @@ pub(crate) struct Engines {
 }
 
 /// As a database administrator would set up a small machine; nothing that could lose a commit.
-/// Statistics are looked after often, because a run is short: plans made for empty tables are bad ones for full tables.
-const POSTGRES: [&str; 5] =
-    ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB", "autovacuum_naptime=5s"];
+const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB"];
 
 impl Engines {
     /// Starts what is chosen in this folder.
@@ -59,6 +57,15 @@ impl Engines {
     pub(crate) fn store_url(&self) -> Option<&str> {
         let (_, url) = self.settings.iter().find(|(name, _)| name == STORE_URL)?;
         Some(url)
+    }
+
+    /// Has the database gather its statistics: plans made for empty tables are bad ones for full tables, and one that has
+    /// run for a day has them.
+    pub(crate) fn gather_statistics(&self) -> io::Result<()> {
+        match (self.postgres(), self.store_url()) {
+            (Some(postgres), Some(url)) => postgres.ask(url, "ANALYZE").map(drop),
+            _ => Ok(()),
+        }
     }
 
     /// The platform's settings, as environment.

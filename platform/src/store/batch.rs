@@ -12,13 +12,18 @@
 //!
 //! The parts share one snapshot: none sees what another writes, and no two of them may write the same row. The server
 //! checks what refers to what at the statement's end.
+//!
+//! What one event brings, as while the machine has time, can go as one statement that is its own transaction ([`alone`]):
+//! a round trip where there would be five. There each part has its text by its own rows; an event of one kind brings nearly
+//! the same ones every time.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, SmallInt, Text};
 use diesel::{PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 
-use super::conn::{Conn, NotWritten};
+use super::conn::{Conn, NotCommitted, NotWritten};
 
 /// How PostgreSQL is told what a parameter of this SQL type is.
 pub(super) trait PgCast {
@@ -79,13 +84,13 @@ pub(super) enum Writer<'c, 'r> {
 #[derive(Default)]
 pub(super) struct Together<'r> {
     parts: Vec<Part<'r>>,
-    most_rows: usize,
 }
 
 struct Part<'r> {
     statement: Box<dyn Statement + 'r>,
+    rows: usize,
     /// How many rows of the table it must touch.
-    must_touch: Option<usize>,
+    must_touch: Option<i64>,
 }
 
 /// Writes whatever `work` gives to its writer; moved if a row was not touched that must be. `work` names the same tables
@@ -116,8 +121,8 @@ impl Writer<'_, '_> {
                 if must_touch.is_none_or(|must| must == touched) { Ok(()) } else { Err(NotWritten::Moved) }
             }
             Writer::Together(together) => {
-                together.parts.push(Part { statement: R::together(rows), must_touch });
-                together.most_rows = together.most_rows.max(rows.len());
+                let must_touch = must_touch.and_then(|must| must.try_into().ok());
+                together.parts.push(Part { statement: R::together(rows), rows: rows.len(), must_touch });
                 Ok(())
             }
         }
@@ -134,18 +139,102 @@ pub(super) fn any<'r, R: Rows>(rows: &'r [R], to: &mut Writer<'_, 'r>) -> Result
     Writer::give(to, rows, None)
 }
 
+/// Writes whatever `work` gives as one statement that is its own transaction; `false` if it has moved, and then nothing of
+/// it is there.
+pub(super) fn alone<'r>(
+    conn: &mut PgConnection,
+    work: impl FnOnce(&mut Writer<'_, 'r>) -> Result<(), NotWritten>,
+) -> Result<bool, NotCommitted> {
+    let mut writer = Writer::Together(Together::default());
+    match (work(&mut writer), writer) {
+        (Ok(()), Writer::Together(together)) => Alone(together).run(conn),
+        (Err(NotWritten::Failed(error)), _) => Err(NotCommitted::Refused(error)),
+        _ => Ok(false),
+    }
+}
+
 impl Together<'_> {
     fn run(self, conn: &mut PgConnection) -> Result<(), NotWritten> {
         if self.parts.is_empty() {
             return Ok(());
         }
-        let must_touch: Vec<Option<usize>> = self.parts.iter().map(|part| part.must_touch).collect();
+        let must_touch: Vec<Option<i64>> = self.parts.iter().map(|part| part.must_touch).collect();
         let touched: Vec<i64> = self.get_result(conn)?;
-        let as_wanted = must_touch
-            .into_iter()
-            .zip(touched)
-            .all(|(must, touched)| must.is_none_or(|must| i64::try_from(must) == Ok(touched)));
+        let as_wanted =
+            must_touch.into_iter().zip(touched).all(|(must, touched)| must.is_none_or(|must| must == touched));
         if as_wanted { Ok(()) } else { Err(NotWritten::Moved) }
+    }
+
+    /// The parts, each over its one row where `is_one` says so.
+    fn parts<'b>(&'b self, is_one: impl Fn(&Part<'_>) -> bool, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut before = "WITH w";
+        for (at, part) in self.parts.iter().enumerate() {
+            out.push_sql(before);
+            out.push_sql(&at.to_string());
+            out.push_sql(" AS (");
+            match is_one(part) {
+                true => part.statement.over_one(out.reborrow())?,
+                false => part.statement.over_all(out.reborrow())?,
+            }
+            out.push_sql(" RETURNING 1)");
+            before = ", w";
+        }
+        Ok(())
+    }
+}
+
+/// A statement that is a transaction by itself, and fails where a part did not touch what it must.
+struct Alone<'r>(Together<'r>);
+
+impl Alone<'_> {
+    fn run(self, conn: &mut PgConnection) -> Result<bool, NotCommitted> {
+        if self.0.parts.is_empty() {
+            return Ok(true);
+        }
+        let Err(error) = self.get_result::<i32>(conn) else { return Ok(true) };
+        let server_says_so = match &error {
+            Error::DatabaseError(kind, _) => {
+                !matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
+            }
+            _ => false,
+        };
+        match NotWritten::from(error) {
+            NotWritten::Moved => Ok(false),
+            NotWritten::Failed(error) if server_says_so => Err(NotCommitted::Refused(error)),
+            NotWritten::Failed(error) => Err(NotCommitted::Unknown(error)),
+        }
+    }
+}
+
+impl QueryId for Alone<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Alone<'_> {
+    type SqlType = Integer;
+}
+
+impl RunQueryDsl<PgConnection> for Alone<'_> {}
+
+impl QueryFragment<Pg> for Alone<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        self.0.parts(|part| part.rows == 1, out.reborrow())?;
+        out.push_sql(" SELECT CASE WHEN TRUE");
+        // Counted in the parts' order, so that rows are locked in one order by every process.
+        for (at, part) in self.0.parts.iter().enumerate() {
+            out.push_sql(" AND (SELECT count(*) FROM w");
+            out.push_sql(&at.to_string());
+            match &part.must_touch {
+                Some(must) => {
+                    out.push_sql(") = ");
+                    out.push_bind_param::<BigInt, i64>(must)?;
+                }
+                None => out.push_sql(") >= 0"),
+            }
+        }
+        out.push_sql(" THEN 0 ELSE tongfu_moved() END");
+        Ok(())
     }
 }
 
@@ -163,18 +252,8 @@ impl RunQueryDsl<PgConnection> for Together<'_> {}
 
 impl QueryFragment<Pg> for Together<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut before = "WITH w";
-        for (at, part) in self.parts.iter().enumerate() {
-            out.push_sql(before);
-            out.push_sql(&at.to_string());
-            out.push_sql(" AS (");
-            match self.most_rows {
-                1 => part.statement.over_one(out.reborrow())?,
-                _ => part.statement.over_all(out.reborrow())?,
-            }
-            out.push_sql(" RETURNING 1)");
-            before = ", w";
-        }
+        let at_most_one = self.parts.iter().all(|part| part.rows == 1);
+        self.parts(|_| at_most_one, out.reborrow())?;
         // Counted in the parts' order, so that rows are locked in one order by every process.
         let mut before = " SELECT ARRAY[(SELECT count(*) FROM w";
         for at in 0..self.parts.len() {

@@ -76,6 +76,7 @@ impl From<Error> for StoreError {
 /// A transaction. Dropped without [`Tx::commit`] (an error, a panic) it leaves nothing behind.
 pub(super) struct Tx<'a> {
     conn: &'a mut Conn,
+    /// Begun, and not ended.
     open: bool,
 }
 
@@ -110,6 +111,26 @@ impl<'a> Tx<'a> {
     pub(super) fn begin(conn: &'a mut Conn) -> Result<Tx<'a>, StoreError> {
         conn.run(begin(conn))?;
         Ok(Tx { conn, open: true })
+    }
+
+    /// Begins to read what is to be decided upon.
+    ///
+    /// SQLite: as [`Tx::begin`]. PostgreSQL: every statement is a transaction by itself until [`Tx::write`], because
+    /// nothing that is read here is held.
+    pub(super) fn deciding(conn: &'a mut Conn) -> Result<Tx<'a>, StoreError> {
+        match conn {
+            Conn::Sqlite(_) => Tx::begin(conn),
+            Conn::Postgres(_) => Ok(Tx { conn, open: false }),
+        }
+    }
+
+    /// Begins to write what was decided.
+    pub(super) fn write(mut self) -> Result<Tx<'a>, StoreError> {
+        if !self.open {
+            self.conn.run(begin(self.conn))?;
+            self.open = true;
+        }
+        Ok(self)
     }
 
     /// Begins to read one snapshot.

@@ -34,7 +34,7 @@ use schema::ids::{OrderId, TenantId};
 
 /// See [`super::DeskStore::transact`].
 pub(super) fn transact(conn: &mut Conn, wants: &[Want], decide: Decide<'_>) -> Commit {
-    let mut tx = match Tx::begin(conn) {
+    let mut tx = match Tx::deciding(conn) {
         Ok(tx) => tx,
         Err(error) => return Commit::Refused(error),
     };
@@ -74,7 +74,14 @@ pub(super) fn transact(conn: &mut Conn, wants: &[Want], decide: Decide<'_>) -> C
 /// Writes every change that still can be, and commits.
 ///
 /// Hardly ever does anything conflict, so the batch is written as one; only if somebody moved, all over again one by one.
-fn write_all(tx: Tx<'_>, pending: &[Pending<'_>], written: &mut [Written]) -> Result<(), NotCommitted> {
+fn write_all(mut tx: Tx<'_>, pending: &[Pending<'_>], written: &mut [Written]) -> Result<(), NotCommitted> {
+    if let [change] = pending
+        && let Some(became) = write_alone(&mut tx, change)?
+    {
+        written[change.at] = became;
+        return Ok(());
+    }
+    let tx = tx.write().map_err(NotCommitted::Refused)?;
     let mut tx = match tx.commit_after(|conn| write(conn, pending))? {
         Ok(()) => return Ok(()),
         Err(tx) => tx,
@@ -123,8 +130,6 @@ struct Pending<'a> {
 /// Everything that changes write, table by table.
 #[derive(Default)]
 struct Lot<'a> {
-    /// No step of an order, no new action and no caller's answer is among it.
-    is_bookkeeping: bool,
     bindings: people::Guards,
     bills: bills::Lot<'a>,
     orders: orders::Lot<'a>,
@@ -141,44 +146,58 @@ struct Lot<'a> {
 /// Writes these changes, or none of them if one has moved.
 fn write(conn: &mut Conn, changes: &[Pending<'_>]) -> Result<(), NotWritten> {
     let around = Around::of(conn, changes)?;
-    let only_actions =
-        |change: &Change| change.order.is_none() && change.actions.is_empty() && change.first_answer.is_none();
-    let is_bookkeeping = changes.iter().all(|pending| only_actions(pending.change));
-    let mut lot = Lot { is_bookkeeping, ..Lot::default() };
-    for pending in changes {
-        lot.gather(pending, &around)?;
-    }
+    let lot = Lot::of(changes, &around)?;
     lot.bindings.hold(conn)?;
-    // By what comes together: nearly every step of an order is one or two of these.
-    batch::write(conn, |to| lot.bills.write(to))?;
-    batch::write(conn, |to| lot.orders.open(to))?;
-    batch::write(conn, |to| {
+    GROUPS.iter().try_for_each(|group| batch::write(conn, |to| group(&lot, to)))
+}
+
+/// Writes one change as a statement that is its own transaction. `None` where it must be several: one that holds a binding,
+/// and every one on SQLite.
+fn write_alone(conn: &mut Conn, change: &Pending<'_>) -> Result<Option<Written>, NotCommitted> {
+    if matches!(conn, Conn::Sqlite(_)) || change.change.binding.is_some() {
+        return Ok(None);
+    }
+    let change = std::slice::from_ref(change);
+    let around = Around::of(conn, change).map_err(NotCommitted::Refused)?;
+    let Conn::Postgres(conn) = conn else { return Ok(None) };
+    let done = match Lot::of(change, &around) {
+        Ok(lot) => batch::alone(conn, |to| GROUPS.iter().try_for_each(|group| group(&lot, to)))?,
+        Err(NotWritten::Moved) => false,
+        Err(NotWritten::Failed(error)) => return Err(NotCommitted::Refused(error)),
+    };
+    Ok(Some(if done { Written::Done } else { Written::Moved }))
+}
+
+type Group = for<'a, 'r, 'c> fn(&'r Lot<'a>, &mut batch::Writer<'c, 'r>) -> Result<(), NotWritten>;
+
+/// What is written, in the order in which every process writes it, by what comes together: nearly every step of an order
+/// is one or two of these.
+const GROUPS: [Group; 9] = [
+    |lot, to| lot.bills.write(to),
+    |lot, to| lot.orders.open(to),
+    |lot, to| {
         lot.bills.claim(to)?;
         lot.orders.claim(to)
-    })?;
-    if lot.is_bookkeeping {
-        batch::write(conn, |to| lot.actions.claim(to))?;
-    } else {
-        batch::write(conn, |to| {
-            lot.orders.advance(to)?;
-            lot.actions.claim(to)?;
-            lot.answers.write(to)?;
-            lot.records.write(to)?;
-            lot.actions.write(to)
-        })?;
-    }
-    batch::write(conn, |to| lot.legs.price(to))?;
-    batch::write(conn, |to| {
+    },
+    |lot, to| {
+        lot.orders.advance(to)?;
+        lot.actions.claim(to)?;
+        lot.answers.write(to)?;
+        lot.records.write(to)?;
+        lot.actions.write(to)
+    },
+    |lot, to| lot.legs.price(to),
+    |lot, to| {
         lot.legs.authorise(to)?;
         lot.settlements.send(to)
-    })?;
-    batch::write(conn, |to| lot.settlements.write(to))?;
-    batch::write(conn, |to| {
+    },
+    |lot, to| lot.settlements.write(to),
+    |lot, to| {
         lot.cash.write(to)?;
         lot.postings.write(to)
-    })?;
-    batch::write(conn, |to| lot.refunds.write(to))
-}
+    },
+    |lot, to| lot.refunds.write(to),
+];
 
 /// What has to be looked up before rows can be gathered, and hardly ever has.
 struct Around {
@@ -217,6 +236,14 @@ impl Around {
 }
 
 impl<'a> Lot<'a> {
+    fn of(changes: &[Pending<'a>], around: &'a Around) -> Result<Lot<'a>, NotWritten> {
+        let mut lot = Lot::default();
+        for pending in changes {
+            lot.gather(pending, around)?;
+        }
+        Ok(lot)
+    }
+
     fn gather(&mut self, pending: &Pending<'a>, around: &'a Around) -> Result<(), NotWritten> {
         let Pending { tenant, basis, change, .. } = pending;
         let tenant = *tenant;

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use platform::domain::action::Action;
 use platform::domain::bill::BillState;
 use platform::domain::order::{Event, Order};
 use platform::domain::refund::RefundAsked;
-use platform::store::{Change, Commit, Loaded, NewAction, Subject, Want, Written};
+use platform::store::{Change, Commit, Loaded, Subject, Want, Written};
 use proptest::test_runner::{Config, TestRunner};
-use schema::ids::{ActionId, MessageId, OrderId};
+use schema::ids::{ActionId, OrderId};
 use schema::money::Fen;
 
 use super::Engine;
@@ -241,15 +240,9 @@ pub(crate) fn a_failure_refuses_the_whole_batch(engine: &dyn Engine) {
     let world = World::new(engine.open());
     let order = world.open(world.bill("B1", 1000), false);
     let sound = world.decide(order.id, &Event::Cancelled);
-    let of_nothing = NewAction {
-        id: ActionId::from_uuid(world.clock.fresh()),
-        order: OrderId::from_uuid(world.clock.fresh()),
-        action: Action::Price { message: MessageId::from_uuid(world.clock.fresh()) },
-        due_at_us: 0,
-        started_by: None,
-        trace_id: None,
-    };
-    let unsound = Change { actions: vec![of_nothing], ..Change::default() };
+    let mut of_nobody = world.new_bill("B2", 1000);
+    of_nobody.facts.institution = "H99999999999".parse().expect("a code");
+    let unsound = Change { new_bill: Some(of_nobody), ..Change::default() };
     let wants = [world.want(Subject::Order(order.id)), world.want(Subject::Nothing)];
     let mut changes = Some(vec![Some(sound), Some(unsound)]);
     let commit = world.store.transact(&wants, &mut |_| changes.take().expect("decide is called once"));

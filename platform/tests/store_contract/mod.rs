@@ -52,6 +52,7 @@ macro_rules! every_promise {
                 a_postponed_action_comes_again
                 only_the_actions_of_the_dead_are_adopted
                 deadlines_that_passed_are_found
+                a_deadline_that_moved_is_found_when_it_passes_and_not_before
                 records_are_published_in_sequence_and_once
                 every_record_can_be_read_again_page_by_page
                 a_duty_has_one_holder_until_it_grows_old

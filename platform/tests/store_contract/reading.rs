@@ -11,7 +11,7 @@ use schema::money::Fen;
 use schema::seal::Sealed;
 
 use super::Engine;
-use super::world::{HOUR_US, NOON_US, World};
+use super::world::{HOUR_US, NOON_US, RULES, World};
 
 pub(crate) fn bills_are_listed_newest_first(engine: &dyn Engine) {
     let world = World::new(engine.open());
@@ -54,10 +54,19 @@ pub(crate) fn orders_are_found_by_payer_institution_state_person_and_binding(eng
     let until = closed.created_at_us;
     assert_eq!(found(store.orders_between(tenant, institution, NOON_US, until, 9)), [cash.id, priced.id]);
     assert_eq!(found(store.orders_between(tenant, institution, NOON_US + 1, until + 1, 9)), [priced.id, closed.id]);
-    assert_eq!(found(store.orders_in(None, Some("closed"), 9)), [closed.id]);
     assert_eq!(found(store.orders_in(Some(world.tenant), None, 2)), [cash.id, priced.id], "oldest first");
     assert_eq!(store.priced_of_person(tenant, &world.binding.person), Ok(vec![priced.id]));
     assert_eq!(store.open_under_binding(tenant, world.binding.id), Ok(vec![priced.id]));
+
+    let stuck = world.settling("B4", 1000);
+    world.clock.advance_ms(RULES.patience_ms);
+    assert_eq!(world.step(stuck.id, &Event::DeadlinePassed).state.place().word(), "suspended");
+    for (state, order) in [("closed", &closed), ("created", &cash), ("priced", &priced), ("suspended", &stuck)] {
+        for of in [None, Some(tenant)] {
+            assert_eq!(found(store.orders_in(of, Some(state), 9)), [order.id], "{state}");
+        }
+    }
+    assert_eq!(found(store.orders_in(None, Some("completed"), 9)), []);
 }
 
 pub(crate) fn a_payment_leaves_rows_to_search(engine: &dyn Engine) {

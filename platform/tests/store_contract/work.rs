@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 
 use platform::clock::Clock as _;
-use platform::domain::order::Event;
+use platform::domain::order::{Event, Order};
 use platform::store::{Change, DueAction, NewAction, Written};
 use schema::ids::{ActionId, MessageId, OrderId, ProcessId, TenantId};
 
 use platform::domain::action::Action;
 
 use super::Engine;
-use super::world::{NOON_US, World};
+use super::world::{NOON_US, RULES, World};
 
 pub(crate) fn price_action(world: &World, order: OrderId, due_at_us: i64, started_by: Option<ProcessId>) -> NewAction {
     NewAction {
@@ -151,6 +151,26 @@ pub(crate) fn deadlines_that_passed_are_found(engine: &dyn Engine) {
     assert_eq!(world.store.next_due(), Ok(Some(deadline)));
     world.step(early.id, &Event::Cancelled);
     assert_eq!(past(i64::MAX, 9), [(world.tenant, late.id)], "a closed order waits for nothing");
+}
+
+pub(crate) fn a_deadline_that_moved_is_found_when_it_passes_and_not_before(engine: &dyn Engine) {
+    let world = World::new(engine.open());
+    let past = |now_us| world.store.past_deadline(now_us, 9).expect("the store answers");
+    let until = |order: &Order| order.deadline_at_us.expect("a deadline");
+    let opened_until = NOON_US + RULES.price_ms * 1000;
+    let (priced, tap) = world.coded("B1", 1000);
+    let found = [(world.tenant, priced.id)];
+    assert!(until(&priced) > opened_until, "it moves away");
+    assert_eq!(world.store.next_due(), Ok(Some(opened_until)));
+    assert_eq!(past(opened_until), []);
+    assert_eq!(world.store.next_due(), Ok(Some(until(&priced))), "nobody looks in vain twice");
+    assert_eq!(past(until(&priced) - 1), []);
+    assert_eq!(past(until(&priced)), found);
+
+    let settling = world.step(priced.id, &tap);
+    assert!(until(&settling) < until(&priced), "it comes closer");
+    assert_eq!(past(until(&settling) - 1), []);
+    assert_eq!(past(until(&settling)), found);
 }
 
 pub(crate) fn records_are_published_in_sequence_and_once(engine: &dyn Engine) {

@@ -45,6 +45,26 @@ impl Wire {
     }
 }
 
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|found| found == word)
+}
+
+/// The names of prepared statements that are transactions by themselves.
+#[derive(Default)]
+struct Alone(Vec<Vec<u8>>);
+
+impl Alone {
+    /// Whether one of them is sent to be run. One that is only prepared (`P`, its length, its name, its text) is learnt.
+    fn is_in(&mut self, bytes: &[u8]) -> bool {
+        if bytes[0] == b'P' && contains(bytes, b"tongfu_moved") {
+            let name = bytes[5..].split_inclusive(|byte| *byte == 0).next().expect("a name");
+            self.0.push(name.to_vec());
+            return false;
+        }
+        bytes[0] == b'B' && self.0.iter().any(|name| contains(bytes, name))
+    }
+}
+
 fn carry(mut client: TcpStream, server: &str, cuts: &AtomicU8) {
     let mut server = TcpStream::connect(server).expect("the server");
     let (mut from_server, mut to_client) = (server.try_clone().expect("a clone"), client.try_clone().expect("a clone"));
@@ -65,8 +85,9 @@ fn carry(mut client: TcpStream, server: &str, cuts: &AtomicU8) {
         let _ = from_server.shutdown(Shutdown::Both);
     });
     let mut bytes = [0; 64 * 1024];
+    let mut alone = Alone::default();
     while let Ok(read @ 1..) = client.read(&mut bytes) {
-        let commits = bytes[..read].windows(6).any(|word| word == b"COMMIT");
+        let commits = contains(&bytes[..read], b"COMMIT") || alone.is_in(&bytes[..read]);
         let cut = if commits { cuts.swap(Cut::Nowhere as u8, Ordering::SeqCst) } else { 0 };
         if cut == Cut::Before as u8 {
             break;
