@@ -63,7 +63,8 @@ pub(crate) struct Options {
 /// Runs it, prints it and leaves it in a file.
 pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let dir = std::env::temp_dir().join(format!("tongfu-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
+    let ground = nice::Ground::make(dir, false)?;
+    let dir = ground.dir();
     eprintln!("取样 taking the rows of a few payments");
     let own = city::Options {
         seed: options.seed,
@@ -74,13 +75,13 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     };
     let people = if options.without_cash { drive::without_cash } else { drive::everybody };
     let peer = Peer::of_a_city(&dir.join("peer"), own.clone(), people).await?;
-    let engines = Engines::start(Choice::Real, &dir)?;
+    let engines = Engines::start(Choice::Real, dir)?;
     let postgres = engines.postgres().ok_or_else(|| io::Error::other("no database server"))?;
     let url = engines.store_url().ok_or_else(|| io::Error::other("no database"))?.to_owned();
     let beside = peer.database(postgres)?;
     let city = City::start(city::Options {
         people: Some(options.people),
-        dir: Some(dir.join("city")),
+        dir: Some(ground.city()),
         platform_env: engines.settings().to_vec(),
         ..own
     })
@@ -158,7 +159,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     let Ok(city) = Arc::try_unwrap(city) else { return Err(io::Error::other("somebody still pays")) };
     city.stop().await?;
 
-    if let Some((desks, peers)) = desk_alone(options, &dir, postgres, &pids, time)? {
+    if let Some((desks, peers)) = desk_alone(options, dir, postgres, &pids, time)? {
         let ratio = ratio(median(&desks, Turn::per_s_milli), median(&peers, Turn::per_s_milli));
         sheet.tell("store_ratio", milli(ratio));
         sheet.tell("desk_payments_per_s", spread(&desks, Turn::per_s_milli));
@@ -171,7 +172,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     sheet.tell("complete", json!(true));
     println!("{}", sheet.keep()?);
     if sound {
-        std::fs::remove_dir_all(&dir)?;
+        ground.remove()?;
     }
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -16,7 +16,7 @@ use schema::money::Fen;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::engines::Engines;
+use crate::engines::{Choice, Engines};
 use crate::figures::Figures;
 use crate::idle::{self, Idle};
 use crate::journey;
@@ -138,12 +138,12 @@ pub(crate) async fn press<T>(
 /// Runs the scenario and proves the books.
 pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     let dir = std::env::temp_dir().join(format!("tongfu-load-{}", std::process::id()));
-    std::fs::create_dir_all(&dir)?;
-    let engines = Engines::start(options.engines, &dir)?;
+    let ground = nice::Ground::make(dir, options.engines == Choice::Embedded)?;
+    let engines = Engines::start(options.engines, ground.dir())?;
     let city = City::start(city::Options {
         seed: options.seed,
         people: Some(options.people),
-        dir: Some(dir.join("city")),
+        dir: Some(ground.city()),
         platform_bin: options.platform_bin.clone(),
         profile: Some(PROFILE),
         platform_env: engines.settings().to_vec(),
@@ -204,9 +204,9 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     report.lost = lost;
     report.own_share_ms = own_share;
     if report.is_sound() {
-        std::fs::remove_dir_all(&dir)?;
+        ground.remove()?;
     } else {
-        eprintln!("现场保留在 everything is kept in {}", dir.display());
+        eprintln!("现场保留在 everything is kept in {}", ground.dir().display());
     }
     Ok(report)
 }

@@ -14,8 +14,8 @@
 //! checks what refers to what at the statement's end.
 //!
 //! What one event brings, as while the machine has time, can go as one statement that is its own transaction ([`alone`]):
-//! a round trip where there would be five. There each part has its text by its own rows; an event of one kind brings nearly
-//! the same ones every time.
+//! a round trip where there would be five. There each part has its text by its own rows. An event of one kind brings nearly
+//! the same ones every time: a hundred texts perhaps, for as long as the pool keeps a connection, half an hour.
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -191,16 +191,20 @@ impl Alone<'_> {
         if self.0.parts.is_empty() {
             return Ok(true);
         }
+        // Read to its end, which comes after the commit: a row alone comes before it.
         let Err(error) = self.get_result::<i32>(conn) else { return Ok(true) };
-        let server_says_so = match &error {
+        let is_certain = match &error {
+            // What the server itself says while the connection lives.
             Error::DatabaseError(kind, _) => {
                 !matches!(kind, DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand)
             }
+            // It was never sent.
+            Error::SerializationError(_) | Error::QueryBuilderError(_) | Error::InvalidCString(_) => true,
             _ => false,
         };
         match NotWritten::from(error) {
             NotWritten::Moved => Ok(false),
-            NotWritten::Failed(error) if server_says_so => Err(NotCommitted::Refused(error)),
+            NotWritten::Failed(error) if is_certain => Err(NotCommitted::Refused(error)),
             NotWritten::Failed(error) => Err(NotCommitted::Unknown(error)),
         }
     }
@@ -238,7 +242,7 @@ impl QueryFragment<Pg> for Alone<'_> {
     }
 }
 
-/// Not static: it is prepared under its text, one for every place that writes.
+/// Not static: it is prepared under its text.
 impl QueryId for Together<'_> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;

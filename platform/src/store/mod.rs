@@ -693,7 +693,7 @@ pub struct BalanceRow {
 
 /// What the desk needs of the store, and nothing else does.
 pub trait DeskStore: Send + Sync {
-    /// Claims, loads, decides and writes a batch in one transaction.
+    /// Loads, decides and writes a batch, claims among it, in one commit.
     ///
     /// A change that conflicts with another of the same batch, or with what was committed meanwhile, is left out whole
     /// and reported [`Written::Moved`]; the others are written. `decide` is called once and must not block.
@@ -718,10 +718,11 @@ pub trait Store: DeskStore {
     fn adopt(&self, me: ProcessId, now_us: i64, dead_after_ms: i64, most: u32) -> Result<Vec<DueAction>, StoreError>;
     /// Which process has started an action; none if nobody has, or if it is answered.
     fn started_by(&self, tenant: TenantId, action: ActionId) -> Result<Option<ProcessId>, StoreError>;
-    /// Orders whose deadline has passed.
+    /// Orders whose deadline has passed. Puts off the next look at those whose deadline has moved away.
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError>;
-    /// When to look next: microseconds UTC. No action is due and no deadline passes before. Long ago, while it is not known whether actions were
-    /// taken that [`Store::take_due`] gives next time. Asked many times a second: it waits for nobody who writes.
+    /// When to look next: microseconds UTC. No action is due and no deadline passes before. Long ago, while it is not known
+    /// whether actions were taken that [`Store::take_due`] gives next time. Asked many times a second: it waits for nobody
+    /// who writes.
     fn next_due(&self) -> Result<Option<i64>, StoreError>;
     /// Records nobody has published yet, per order in sequence.
     fn unpublished(&self, most: u32) -> Result<Vec<Unpublished>, StoreError>;

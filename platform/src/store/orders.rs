@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Bool, Nullable, Text};
 use schema::ids::{BillId, BindingId, ChannelUserId, InstitutionCode, OrderId, TenantId};
@@ -420,34 +421,39 @@ pub(super) fn open_under_binding(
     Ok(ids(found))
 }
 
-/// Orders that are to be looked at: those whose deadline has passed, and those that it has moved away from.
-pub(super) fn to_look_at(conn: &mut Conn, now_us: i64, most: u32) -> Result<Look, StoreError> {
-    let found: Vec<(Id, Id, Option<i64>)> = on!(conn, c => orders::table
+/// Orders whose deadline has passed; of two the one that was to be looked at first.
+pub(super) fn past_deadline(conn: &mut Conn, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError> {
+    let found: Vec<(Id, Id)> = on!(conn, c => orders::table
         .filter(orders::look_at_us.le(now_us))
+        .filter(orders::deadline_at_us.le(now_us))
         .order(orders::look_at_us)
         .limit(i64::from(most))
-        .select((orders::tenant, orders::id, orders::deadline_at_us))
+        .select((orders::tenant, orders::id))
         .load(c))?;
-    let mut look = Look::default();
-    for (tenant, id, deadline_at_us) in found {
-        match deadline_at_us {
-            Some(at_us) if at_us <= now_us => look.late.push((tenant.into(), id.into())),
-            _ => look.early.push(LookLater { tenant, id }),
-        }
-    }
-    Ok(look)
+    Ok(found.into_iter().map(|(tenant, order)| (tenant.into(), order.into())).collect())
 }
 
-/// See [`to_look_at`].
-#[derive(Default)]
-pub(super) struct Look {
-    /// Their deadline has passed.
-    pub(super) late: Vec<(TenantId, OrderId)>,
-    /// Theirs has not.
-    pub(super) early: Vec<LookLater>,
+/// Whether somebody would look at an order too early now.
+pub(super) fn is_early(conn: &mut Conn, now_us: i64) -> Result<bool, StoreError> {
+    Ok(on!(conn, c => diesel::select(exists(
+        orders::table.filter(orders::look_at_us.le(now_us)).filter(orders::deadline_at_us.gt(now_us)),
+    ))
+    .get_result(c))?)
 }
 
-/// Looks at these when their deadline, as it then is, has passed.
-pub(super) fn look_later(conn: &mut Conn, early: &[LookLater]) -> Result<(), NotWritten> {
-    write(conn, |to| any(early, to))
+/// Looks at those when their deadline passes. One that somebody is just writing waits for the next round: nobody who looks
+/// for deadlines may wait for it.
+pub(super) fn look_later(conn: &mut Conn, now_us: i64, most: u32) -> Result<(), NotWritten> {
+    let early = orders::table
+        .filter(orders::look_at_us.le(now_us))
+        .filter(orders::deadline_at_us.gt(now_us))
+        .order((orders::tenant, orders::id))
+        .limit(i64::from(most))
+        .select((orders::tenant, orders::id));
+    let found: Vec<(Id, Id)> = match conn {
+        Conn::Sqlite(c) => early.load(c)?,
+        Conn::Postgres(c) => early.for_update().skip_locked().load(&mut **c)?,
+    };
+    let early: Vec<LookLater> = found.into_iter().map(|(tenant, id)| LookLater { tenant, id }).collect();
+    write(conn, |to| any(&early, to))
 }

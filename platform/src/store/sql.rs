@@ -491,9 +491,11 @@ impl Store for SqlStore {
     }
 
     fn past_deadline(&self, now_us: i64, most: u32) -> Result<Vec<(TenantId, OrderId)>, StoreError> {
-        let orders::Look { late, early } = self.read(|conn| orders::to_look_at(conn, now_us, most))?;
-        if !early.is_empty() {
-            self.write(|tx| orders::look_later(tx, &early))?;
+        let (late, is_early) =
+            self.read(|conn| Ok((orders::past_deadline(conn, now_us, most)?, orders::is_early(conn, now_us)?)))?;
+        // It only spares looking in vain: whoever is late must not wait for it.
+        if is_early && let Err(error) = self.write(|tx| orders::look_later(tx, now_us, most)) {
+            tracing::warn!(%error, "orders are looked at again although their deadline moved away");
         }
         Ok(late)
     }

@@ -9,7 +9,7 @@ use platform::domain::invariants::Invariant;
 use platform::domain::order::Event;
 use platform::store::migrations;
 use platform::store::sql::{Access, SqlStore};
-use platform::store::{Commit, StoreError, Subject};
+use platform::store::{Change, Commit, StoreError, Subject};
 use sandbox::engines::postgres::Postgres;
 use schema::ids::{ActionId, ProcessId};
 use tempfile::TempDir;
@@ -60,17 +60,27 @@ fn postings_that_were_rolled_up_in_a_commit_of_unknown_outcome_are_added_once() 
     }
 }
 
-/// Tries to cancel an order over a wire that is cut at the commit; the event's id and what came of it.
-fn cut_cancel(cut: Cut) -> (Commit, Result<bool, StoreError>, &'static str) {
+/// How a decision goes to the server: as one statement, as several because it holds a binding, or with another.
+const WAYS: [(bool, usize); 3] = [(false, 1), (true, 1), (false, 2)];
+
+/// Tries to cancel orders over a wire that is cut at the commit; what was said, what was there, and where they stand.
+fn cut_cancels(cut: Cut, (holds_binding, orders): (bool, usize)) -> (Commit, Result<bool, StoreError>, &'static str) {
     let database = Database::new();
     let wire = Wire::to(&database.0);
     let store = SqlStore::open_url(&wire.url, Access::Serve).expect("it opens");
     let world = World::new(Box::new(store));
-    let order = world.open(world.bill("B1", 1000), false);
-    let cancel = world.decide(order.id, &Event::Cancelled);
-    let event = cancel.order.as_ref().expect("a decision").event_id;
+    let orders: Vec<_> = (0..orders).map(|at| world.open(world.bill(&format!("B{at}"), 1000), false)).collect();
+    let cancels: Vec<_> = orders
+        .iter()
+        .map(|order| Change {
+            binding: holds_binding.then_some((world.binding.id, world.binding.epoch)),
+            ..world.decide(order.id, &Event::Cancelled)
+        })
+        .collect();
+    let event = cancels[0].order.as_ref().expect("a decision").event_id;
+    let wants: Vec<_> = orders.iter().map(|order| world.want(Subject::Order(order.id))).collect();
     wire.cut(cut);
-    let commit = world.store.transact(&[world.want(Subject::Order(order.id))], &mut |_| vec![Some(cancel.clone())]);
+    let commit = world.store.transact(&wants, &mut |_| cancels.iter().cloned().map(Some).collect());
     let landed = loop {
         match world.store.landed(world.tenant, &[event]) {
             // The server process is just being ended.
@@ -78,21 +88,25 @@ fn cut_cancel(cut: Cut) -> (Commit, Result<bool, StoreError>, &'static str) {
             certain => break certain,
         }
     };
-    (commit, landed, world.order(order.id).state.place().word())
+    (commit, landed, world.order(orders[0].id).state.place().word())
 }
 
 #[test]
 fn a_commit_that_the_server_never_heard_is_unknown_and_then_certainly_not_there() {
-    let (commit, landed, state) = cut_cancel(Cut::Before);
-    assert!(matches!(commit, Commit::Unknown(_)), "{commit:?}");
-    assert_eq!((landed, state), (Ok(false), "created"));
+    for way in WAYS {
+        let (commit, landed, state) = cut_cancels(Cut::Before, way);
+        assert!(matches!(commit, Commit::Unknown(_)), "{way:?}: {commit:?}");
+        assert_eq!((landed, state), (Ok(false), "created"), "{way:?}");
+    }
 }
 
 #[test]
 fn a_commit_whose_answer_is_lost_is_unknown_and_then_certainly_there() {
-    let (commit, landed, state) = cut_cancel(Cut::After);
-    assert!(matches!(commit, Commit::Unknown(_)), "{commit:?}");
-    assert_eq!((landed, state), (Ok(true), "closed"));
+    for way in WAYS {
+        let (commit, landed, state) = cut_cancels(Cut::After, way);
+        assert!(matches!(commit, Commit::Unknown(_)), "{way:?}: {commit:?}");
+        assert_eq!((landed, state), (Ok(true), "closed"), "{way:?}");
+    }
 }
 
 /// Taking actions whose commit is cut off must not lose them: they would be marked as this process's for ever.

@@ -128,18 +128,46 @@ fn who_renews_its_lease_while_another_looks_for_the_dead_is_not_dead() {
     its.batch_execute(renewing).expect("not committed yet");
     let adopted = thread::scope(|scope| {
         let looking = scope.spawn(|| world.store.adopt(world.me, NOON_US, 4_000, 9).expect("the store answers"));
-        let mut beside = PgConnection::establish(&database.0).expect("a connection");
-        let waits = "SELECT count(*) AS waiting FROM pg_stat_activity \
-                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        while !looking.is_finished() {
-            let found: Waiting = diesel::sql_query(waits).get_result(&mut beside).expect("an answer");
-            if found.waiting > 0 {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
+        somebody_waits_for_a_lock(&database.0, || looking.is_finished());
         its.batch_execute("COMMIT").expect("it lives");
         looking.join().expect("it ends")
     });
     assert_eq!(adopted, [], "it lives, so its actions are its own");
+}
+
+/// Until somebody waits for a lock, or it is over.
+fn somebody_waits_for_a_lock(url: &str, is_over: impl Fn() -> bool) {
+    let mut beside = PgConnection::establish(url).expect("a connection");
+    let waits = "SELECT count(*) AS waiting FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while !is_over() {
+        let found: Waiting = diesel::sql_query(waits).get_result(&mut beside).expect("an answer");
+        if found.waiting > 0 {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_decision_that_waits_for_another_process_is_moved_if_that_one_commits_and_written_if_it_does_not() {
+    for (ends, written, state) in [("COMMIT", Written::Moved, "created"), ("ROLLBACK", Written::Done, "closed")] {
+        let database = Database::new();
+        let world = World::new(Box::new(database.store()));
+        let order = world.open(world.bill("B1", 1000), false);
+        let cancel = world.decide(order.id, &Event::Cancelled);
+        let event = cancel.order.as_ref().expect("a decision").event_id;
+        let mut other = PgConnection::establish(&database.0).expect("a connection");
+        other.batch_execute("BEGIN; UPDATE orders SET version = version + 1").expect("not committed yet");
+        let commit = thread::scope(|scope| {
+            let want = world.want(Subject::Order(order.id));
+            let deciding = scope.spawn(|| world.store.transact(&[want], &mut |_| vec![Some(cancel.clone())]));
+            somebody_waits_for_a_lock(&database.0, || deciding.is_finished());
+            other.batch_execute(ends).expect("it lives");
+            deciding.join().expect("it ends")
+        });
+        assert_eq!(commit, Commit::Committed(vec![written]), "{ends}");
+        assert_eq!(world.store.landed(world.tenant, &[event]), Ok(written == Written::Done), "{ends}");
+        assert_eq!(world.order(order.id).state.place().word(), state, "{ends}");
+    }
 }

@@ -232,7 +232,7 @@ CREATE TABLE history (
 ) WITH (toast_tuple_target = 8160);
 
 -- record and action name an order and do not refer to it: they are written in the commit that writes the order and its
--- history, which does, and a reference is looked up for every row.
+-- history, which does, or an action instead of another of that order; and a reference is looked up for every row.
 CREATE TABLE record (
     tenant BYTEA NOT NULL,
     order_id BYTEA NOT NULL,

@@ -228,7 +228,7 @@ CREATE TABLE history (
 ) STRICT;
 
 -- record and action name an order and do not refer to it: they are written in the commit that writes the order and its
--- history, which does, and a reference is looked up for every row.
+-- history, which does, or an action instead of another of that order; and a reference is looked up for every row.
 CREATE TABLE record (
     tenant    BLOB    NOT NULL,
     order_id  BLOB    NOT NULL,
