@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::costs;
 use crate::drive::{self, Crowd, Load, PROFILE};
-use crate::engines::{Choice, Engines};
+use crate::engines::{Choice, Engines, settle};
 use crate::idle::{self, Idle};
 use crate::journey::Step;
 use crate::peer::Peer;
@@ -135,6 +135,7 @@ pub(crate) async fn run(options: &Options) -> io::Result<ExitCode> {
     eprintln!("半载 half of the top rate: {rate}/s");
     let half = |seconds| Load { scenario: Scenario::Steady, rate, warm_up: 0, seconds, seed: options.seed };
     // What the last turn has left behind is not this load's.
+    settle(postgres, &url)?;
     drive::arrive(&half(CALM), &city, &crowd, &pids).await;
     crowd.take_figures();
     let before = own_share::seen(&city).await?;

@@ -26,6 +26,11 @@ pub(crate) struct Engines {
     settings: Vec<(String, String)>,
 }
 
+/// Has a database look at once after what has been written, as it otherwise does over the next minutes.
+pub(crate) fn settle(postgres: &Postgres, url: &str) -> io::Result<()> {
+    ["VACUUM ANALYZE", "CHECKPOINT"].into_iter().try_for_each(|settle| postgres.ask(url, settle).map(drop))
+}
+
 /// As a database administrator would set up a small machine; nothing that could lose a commit.
 const POSTGRES: [&str; 4] = ["shared_buffers=512MB", "max_connections=100", "wal_compression=on", "max_wal_size=4GB"];
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 use sandbox::engines::postgres::Postgres;
 use tokio::time::Instant;
 
+use crate::engines::settle;
+
 /// Payments that are copied.
 const TEMPLATES: u32 = 50;
 /// The tenant of the copies: version and variant of an id, and nothing else.
@@ -72,9 +74,7 @@ pub(crate) fn fill(postgres: &Postgres, url: &str, orders: u64) -> io::Result<Du
         other.join().map_err(|_| io::Error::other("copying ended early"))?
     })?;
     postgres.ask(url, "DROP TABLE stored")?;
-    for settle in ["VACUUM ANALYZE", "CHECKPOINT"] {
-        postgres.ask(url, settle)?;
-    }
+    settle(postgres, url)?;
     Ok(began.elapsed())
 }
 
